@@ -1,0 +1,1 @@
+//! Losses and models of lossmith on Burn: training, prediction, post-processing.

@@ -1,0 +1,2 @@
+//! The program `lossmith`.
+fn main() {}

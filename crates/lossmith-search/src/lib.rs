@@ -1,0 +1,1 @@
+//! Genetic programming and CMA-ES over loss formulas, ask-and-tell.

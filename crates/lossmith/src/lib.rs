@@ -1,0 +1,7 @@
+//! Loss functions for computer vision: formulas, losses, metrics and checks on plain slices.
+//!
+//! A loss is small kernels ([`expr`]) in an aggregator ([`loss`]). It is a pure function: prediction and target in; value,
+//! named parts and the gradient with respect to the prediction out. Nothing here knows files, clocks or frameworks.
+
+pub mod expr;
+pub mod loss;

@@ -1,0 +1,83 @@
+//! Losses: one file per aggregator, one line each in the [catalogue](catalogue::ENTRIES).
+//!
+//! Whatever a user may write for a loss is a [`Spec`]; [`Spec::build`] makes the [`Loss`] that evaluates.
+
+pub mod catalogue;
+mod inputs;
+mod spec;
+
+pub use catalogue::{Entry, Family, InputSpec, Param, ParamKind};
+pub use inputs::{Array, Inputs, ScalarType};
+pub use spec::{Arguments, Spec, Value};
+
+use ndarray::ArrayD;
+
+use crate::expr::ParseError;
+
+/// A loss, ready to be evaluated: a pure function.
+pub trait Loss: Send + Sync + std::fmt::Debug {
+    /// Value, named parts and gradient on named arrays.
+    ///
+    /// # Errors
+    /// A missing array, a wrong type, shape, label or value. Infinite and undefined *results* are no errors: they are
+    /// reported as they are.
+    fn evaluate(&self, inputs: &Inputs) -> Result<Evaluation, LossError>;
+}
+
+/// What a loss says about one prediction.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluation {
+    /// The loss, summed in f64.
+    pub value: f64,
+    /// The terms that make up the value, by name, in a fixed order.
+    pub parts: Vec<(&'static str, f64)>,
+    /// The gradient with respect to the prediction, of its shape.
+    pub grad: ArrayD<f32>,
+}
+
+/// What can be wrong with a loss or its input.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum LossError {
+    /// The text of a formula or kernel does not parse.
+    #[error(transparent)]
+    Formula(#[from] ParseError),
+    /// The text of a loss does not parse.
+    #[error("{0}")]
+    Spec(String),
+    /// No loss of that name.
+    #[error("there is no loss '{name}'{hint}; `lossmith losses` lists them")]
+    Unknown {
+        /// The name that was asked for.
+        name: String,
+        /// `", did you mean 'baikal'?"`, or nothing.
+        hint: String,
+    },
+    /// A parameter that the loss does not have, or a value that it does not take.
+    #[error("{loss}: {message}")]
+    Param {
+        /// The loss.
+        loss: String,
+        /// What is wrong and what would be right.
+        message: String,
+    },
+    /// Something is wrong with an input array.
+    #[error("input '{name}': {message}")]
+    Input {
+        /// The array's name.
+        name: String,
+        /// What is wrong and what would be right.
+        message: String,
+    },
+}
+
+impl LossError {
+    /// Something is wrong with the input array `name`.
+    pub fn input(name: &str, message: impl Into<String>) -> Self {
+        Self::Input { name: name.to_owned(), message: message.into() }
+    }
+
+    /// Something is wrong with a parameter of `loss`.
+    pub fn param(loss: &str, message: impl Into<String>) -> Self {
+        Self::Param { loss: loss.to_owned(), message: message.into() }
+    }
+}

@@ -1,0 +1,280 @@
+//! What a user writes for a loss: `baikal`, `discriminative(delta_v=0.5, pull="abs(d)")`, or a formula in `x` and `y`.
+
+use std::fmt;
+
+use super::{Entry, Loss, LossError, Param, ParamKind};
+use crate::expr::{CLASS_VARIABLES, Expr, Variables, is_name};
+
+/// A loss as a user names it; its text form is its identity in recipes, logs and reports.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Spec {
+    /// A loss of the catalogue, with the parameters that were given.
+    Named(Arguments),
+    /// A formula over label `x`, probability `y` and number of classes `n`, summed over the classes.
+    Formula(Expr),
+}
+
+/// The checked arguments of a catalogue loss: what was given, and defaults for the rest.
+#[derive(Clone)]
+pub struct Arguments {
+    entry: &'static Entry,
+    given: Vec<(&'static Param, Value)>,
+}
+
+/// The value of one parameter.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A number.
+    Number(f64),
+    /// One of the parameter's choices.
+    Choice(&'static str),
+    /// A kernel.
+    Kernel(Expr),
+}
+
+impl Spec {
+    /// Parses what a user wrote. A text that is a name, or a name followed by an argument list that ends the text, and
+    /// that name is no function of the formula language, is a catalogue loss; anything else is a formula.
+    ///
+    /// # Errors
+    /// An unknown loss or parameter, a value out of range, a formula that does not parse.
+    pub fn parse(text: &str) -> Result<Self, LossError> {
+        let text = text.trim();
+        let (head, list) = match text.split_once('(') {
+            Some((head, rest)) => (head.trim(), rest.strip_suffix(')')),
+            None => (text, Some("")),
+        };
+        if let (Some(entry), Some(list)) = (Entry::find(head), list) {
+            return Ok(Self::Named(Arguments::parse(entry, list)?));
+        }
+        match Expr::parse(text, CLASS_VARIABLES) {
+            Ok(formula) => Ok(Self::Formula(formula)),
+            // A single word, or one with arguments, was meant as a name.
+            Err(_) if is_name(head) && !is_function(head) && list.is_some() => Err(unknown(head)),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Makes the loss.
+    ///
+    /// # Errors
+    /// Parameters that do not fit together.
+    pub fn build(&self) -> Result<Box<dyn Loss>, LossError> {
+        match self {
+            Self::Named(arguments) => (arguments.entry.build)(arguments),
+            Self::Formula(_) => Err(LossError::Spec("formulas are not built yet".to_owned())),
+        }
+    }
+}
+
+fn is_function(name: &str) -> bool {
+    Expr::parse(&format!("{name}(1)"), &[]).is_ok() || Expr::parse(&format!("{name}(1,1)"), &[]).is_ok()
+}
+
+fn unknown(name: &str) -> LossError {
+    let nearest = super::catalogue::ENTRIES.iter().map(|e| (distance(name, e.name), e.name)).min();
+    let hint = match nearest {
+        Some((d, n)) if d <= 1 + name.len() / 3 => format!(", did you mean '{n}'?"),
+        _ => String::new(),
+    };
+    LossError::Unknown { name: name.to_owned(), hint }
+}
+
+/// The number of single-letter edits between two names.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+impl fmt::Display for Spec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(arguments) => arguments.fmt(f),
+            Self::Formula(formula) => formula.display(CLASS_VARIABLES).fmt(f),
+        }
+    }
+}
+
+impl std::str::FromStr for Spec {
+    type Err = LossError;
+
+    fn from_str(text: &str) -> Result<Self, LossError> {
+        Self::parse(text)
+    }
+}
+
+impl Arguments {
+    /// All defaults.
+    pub fn defaults(entry: &'static Entry) -> Self {
+        Self { entry, given: Vec::new() }
+    }
+
+    /// Parses `name=value, name="formula"`.
+    fn parse(entry: &'static Entry, list: &str) -> Result<Self, LossError> {
+        let mut arguments = Self::defaults(entry);
+        for argument in split_list(list) {
+            let (name, value) = argument.split_once('=').ok_or_else(|| {
+                LossError::param(entry.name, format!("expected name=value, found '{}'", argument.trim()))
+            })?;
+            arguments = arguments.with(name.trim(), value.trim())?;
+        }
+        Ok(arguments)
+    }
+
+    /// The same arguments with one more given, as text.
+    ///
+    /// # Errors
+    /// No such parameter, given twice, or a value that it does not take.
+    pub fn with(mut self, name: &str, value: &str) -> Result<Self, LossError> {
+        let entry = self.entry;
+        let Some(param) = entry.params.iter().find(|p| p.name == name) else {
+            let names: Vec<&str> = entry.params.iter().map(|p| p.name).collect();
+            let has = if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", names.join(", ")) };
+            return Err(LossError::param(entry.name, format!("no parameter '{name}': {has}")));
+        };
+        if self.given.iter().any(|(p, _)| p.name == name) {
+            return Err(LossError::param(entry.name, format!("parameter '{name}' is given twice")));
+        }
+        self.given.push((param, Value::parse(entry, param, value)?));
+        Ok(self)
+    }
+
+    /// The loss these arguments belong to.
+    pub fn entry(&self) -> &'static Entry {
+        self.entry
+    }
+
+    /// What was given, in the order in which it was given.
+    pub fn given(&self) -> impl Iterator<Item = (&'static str, &Value)> {
+        self.given.iter().map(|(p, v)| (p.name, v))
+    }
+
+    /// The value of a number parameter.
+    ///
+    /// # Panics
+    /// If the entry has no such number parameter: a mistake in the loss's own file.
+    pub fn number(&self, name: &str) -> f64 {
+        match self.value(name) {
+            Value::Number(v) => v,
+            other => panic!("{}: '{name}' is no number but {other:?}", self.entry.name),
+        }
+    }
+
+    /// The value of a choice parameter.
+    ///
+    /// # Panics
+    /// If the entry has no such choice parameter: a mistake in the loss's own file.
+    pub fn choice(&self, name: &str) -> &'static str {
+        match self.value(name) {
+            Value::Choice(v) => v,
+            other => panic!("{}: '{name}' is no choice but {other:?}", self.entry.name),
+        }
+    }
+
+    /// The kernel given for a slot, or `None` where the published one stays, so that its hand-written form may serve.
+    pub fn kernel(&self, name: &str) -> Option<&Expr> {
+        self.given.iter().find(|(p, _)| p.name == name).and_then(|(_, v)| match v {
+            Value::Kernel(e) => Some(e),
+            _ => None,
+        })
+    }
+
+    fn value(&self, name: &str) -> Value {
+        if let Some((_, v)) = self.given.iter().find(|(p, _)| p.name == name) {
+            return v.clone();
+        }
+        let param = self.entry.params.iter().find(|p| p.name == name);
+        match param.map(|p| p.kind) {
+            Some(ParamKind::Number { default, .. }) => Value::Number(default),
+            Some(ParamKind::Choice { default, .. }) => Value::Choice(default),
+            Some(ParamKind::Kernel { .. }) | None => panic!("{} has no value '{name}'", self.entry.name),
+        }
+    }
+}
+
+impl Value {
+    fn parse(entry: &Entry, param: &'static Param, text: &str) -> Result<Self, LossError> {
+        let bare = text.trim_matches('"');
+        let wrong = |message: String| LossError::param(entry.name, format!("{}: {message}", param.name));
+        match param.kind {
+            ParamKind::Number { least, most, .. } => {
+                let value: f64 = bare.parse().map_err(|_| wrong(format!("expected a number, found '{bare}'")))?;
+                if (least..=most).contains(&value) {
+                    return Ok(Self::Number(value));
+                }
+                Err(wrong(format!("expected a number from {least} to {most}, found {value}")))
+            }
+            ParamKind::Choice { choices, .. } => choices
+                .iter()
+                .find(|c| **c == bare)
+                .map(|c| Self::Choice(c))
+                .ok_or_else(|| wrong(format!("expected {}, found '{bare}'", choices.join(" or ")))),
+            ParamKind::Kernel { variables, .. } => Ok(Self::Kernel(Expr::parse(bare, variables)?)),
+        }
+    }
+
+    fn text(&self, variables: Variables) -> String {
+        match self {
+            Self::Number(v) => v.to_string(),
+            Self::Choice(c) => (*c).to_owned(),
+            Self::Kernel(e) => format!("\"{}\"", e.display(variables)),
+        }
+    }
+}
+
+/// Splits at commas outside brackets and quotes; empty pieces are left out.
+fn split_list(list: &str) -> Vec<&str> {
+    let (mut depth, mut quoted, mut start) = (0i32, false, 0);
+    let mut pieces = Vec::new();
+    for (at, c) in list.char_indices() {
+        match c {
+            '"' => quoted = !quoted,
+            '(' if !quoted => depth += 1,
+            ')' if !quoted => depth -= 1,
+            ',' if !quoted && depth == 0 => {
+                pieces.push(&list[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    pieces.push(&list[start..]);
+    pieces.retain(|p| !p.trim().is_empty());
+    pieces
+}
+
+impl fmt::Display for Arguments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.entry.name)?;
+        if self.given.is_empty() {
+            return Ok(());
+        }
+        let pieces = self.given.iter().map(|(p, v)| {
+            let variables = if let ParamKind::Kernel { variables, .. } = p.kind { variables } else { &[] };
+            format!("{}={}", p.name, v.text(variables))
+        });
+        write!(f, "({})", pieces.collect::<Vec<_>>().join(", "))
+    }
+}
+
+impl fmt::Debug for Arguments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl PartialEq for Arguments {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_string() == other.to_string()
+    }
+}
