@@ -1,1 +1,10 @@
 //! Readers, writers and generators of vision data.
+//!
+//! Every reader checks what a file says against what it holds before anything is allocated, and its errors name the file
+//! and, where there is one, the record. Every writer makes a file whole or not at all.
+
+pub mod atomic;
+mod error;
+pub mod tensors;
+
+pub use error::{DataError, Result};
