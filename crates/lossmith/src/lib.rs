@@ -4,4 +4,5 @@
 //! named parts and the gradient with respect to the prediction out. Nothing here knows files, clocks or frameworks.
 
 pub mod expr;
+pub mod graph;
 pub mod loss;

@@ -1,0 +1,259 @@
+//! Scene graphs as plain data: boxes, labels, relations, and what a model says about pairs of boxes.
+//!
+//! Boxes are `[x1, y1, x2, y2]` in pixels (or any one unit). Object classes are numbered as the data set numbers them.
+//! Predicates count from 1: 0 means "no relation", so a row of predicate scores is `[none, 1, 2, ..., P]`.
+
+use ndarray::Array2;
+use serde::{Deserialize, Serialize};
+
+/// The corners `[x1, y1, x2, y2]` of a box.
+pub type Corners = [f64; 4];
+
+/// What is true of one image.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SceneGraph {
+    /// One box per node.
+    pub boxes: Vec<Corners>,
+    /// The class of each node.
+    pub labels: Vec<u32>,
+    /// The annotated relations; a relation that is listed twice counts twice.
+    pub relations: Vec<Relation>,
+}
+
+/// One relation between two nodes of a graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Relation {
+    /// The index of the subject's box.
+    pub subject: u32,
+    /// The index of the object's box.
+    pub object: u32,
+    /// The predicate, from 1.
+    pub predicate: u32,
+}
+
+/// The class numbers of a relation: what it says, without saying where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Triple {
+    /// The class of the subject.
+    pub subject: u32,
+    /// The predicate, from 1.
+    pub predicate: u32,
+    /// The class of the object.
+    pub object: u32,
+}
+
+/// What a model says about one image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GraphScores {
+    /// One box per detection.
+    pub boxes: Vec<Corners>,
+    /// The class of each detection.
+    pub labels: Vec<u32>,
+    /// The confidence of each detection, 1 where boxes and labels are given.
+    pub scores: Vec<f64>,
+    /// The ordered pairs that were scored: subject, object.
+    pub pairs: Vec<[u32; 2]>,
+    /// One row per pair: the score of "no relation", then of each predicate; `[pairs, 1 + P]`.
+    pub predicates: Array2<f64>,
+}
+
+/// The names of classes and predicates.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vocabulary {
+    /// The names of the object classes; a label is an index into it.
+    pub objects: Vec<String>,
+    /// The names of the predicates; predicate `p` is `predicates[p - 1]`.
+    pub predicates: Vec<String>,
+}
+
+/// Whether a box from `x1` to `x2` is `x2 - x1` wide, or counts the pixel at its end too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edge {
+    /// `x2 - x1`: corners are points.
+    Exclusive,
+    /// `x2 - x1 + 1`: corners are pixels that belong to the box.
+    Inclusive,
+}
+
+/// What is wrong with a graph.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{0}")]
+pub struct GraphError(String);
+
+impl Edge {
+    fn extra(self) -> f64 {
+        if self == Edge::Inclusive { 1.0 } else { 0.0 }
+    }
+
+    /// The area of a box.
+    pub fn area(self, b: Corners) -> f64 {
+        (b[2] - b[0] + self.extra()) * (b[3] - b[1] + self.extra())
+    }
+
+    /// The area that two boxes share, 0 where they do not meet.
+    pub fn intersection(self, a: Corners, b: Corners) -> f64 {
+        let width = a[2].min(b[2]) - a[0].max(b[0]) + self.extra();
+        let height = a[3].min(b[3]) - a[1].max(b[1]) + self.extra();
+        width.max(0.0) * height.max(0.0)
+    }
+
+    /// Intersection over union, 0 where nothing is shared.
+    pub fn iou(self, a: Corners, b: Corners) -> f64 {
+        let shared = self.intersection(a, b);
+        if shared > 0.0 { shared / (self.area(a) + self.area(b) - shared) } else { 0.0 }
+    }
+}
+
+/// The smallest box around two boxes.
+pub fn enclosing(a: Corners, b: Corners) -> Corners {
+    [a[0].min(b[0]), a[1].min(b[1]), a[2].max(b[2]), a[3].max(b[3])]
+}
+
+impl SceneGraph {
+    /// The classes of a relation.
+    ///
+    /// # Panics
+    /// If the relation names a box that is not there; [`check`](Self::check) finds that.
+    pub fn triple(&self, relation: Relation) -> Triple {
+        Triple {
+            subject: self.labels[relation.subject as usize],
+            predicate: relation.predicate,
+            object: self.labels[relation.object as usize],
+        }
+    }
+
+    /// Checks lengths, boxes, indices and predicate numbers (`predicates` = P, without "no relation").
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its place.
+    pub fn check(&self, predicates: usize) -> Result<(), GraphError> {
+        check_boxes(&self.boxes, self.labels.len())?;
+        for (at, r) in self.relations.iter().enumerate() {
+            check_pair([r.subject, r.object], self.boxes.len())
+                .map_err(|e| GraphError(format!("relation {at}: {e}")))?;
+            if r.predicate == 0 || r.predicate as usize > predicates {
+                return Err(GraphError(format!("relation {at}: predicate {} is not in 1..={predicates}", r.predicate)));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl GraphScores {
+    /// The number of predicates, "no relation" left out.
+    pub fn predicate_count(&self) -> usize {
+        self.predicates.ncols().saturating_sub(1)
+    }
+
+    /// Checks lengths, boxes, scores, and that each ordered pair is there once and joins two boxes.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its place.
+    pub fn check(&self) -> Result<(), GraphError> {
+        check_boxes(&self.boxes, self.labels.len())?;
+        same_length("scores", self.scores.len(), "boxes", self.boxes.len())?;
+        same_length("predicates", self.predicates.nrows(), "pairs", self.pairs.len())?;
+        if let Some(at) = self.scores.iter().position(|s| !s.is_finite()) {
+            return Err(GraphError(format!("score {at} is {}, expected a finite number", self.scores[at])));
+        }
+        let mut seen = std::collections::HashSet::with_capacity(self.pairs.len());
+        for (at, &pair) in self.pairs.iter().enumerate() {
+            check_pair(pair, self.boxes.len()).map_err(|e| GraphError(format!("pair {at}: {e}")))?;
+            if !seen.insert(pair) {
+                return Err(GraphError(format!("pair {at}: [{}, {}] is there twice", pair[0], pair[1])));
+            }
+            if let Some(p) = self.predicates.row(at).iter().position(|s| !s.is_finite()) {
+                let found = self.predicates[[at, p]];
+                return Err(GraphError(format!("pair {at}: predicate score {p} is {found}, expected a finite number")));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_boxes(boxes: &[Corners], labels: usize) -> Result<(), GraphError> {
+    same_length("labels", labels, "boxes", boxes.len())?;
+    for (at, b) in boxes.iter().enumerate() {
+        if b.iter().any(|v| !v.is_finite()) {
+            return Err(GraphError(format!("box {at} is {b:?}, expected finite numbers")));
+        }
+        if b[2] < b[0] || b[3] < b[1] {
+            return Err(GraphError(format!("box {at} is {b:?}, expected [x1, y1, x2, y2] with x1 <= x2 and y1 <= y2")));
+        }
+    }
+    Ok(())
+}
+
+fn check_pair([subject, object]: [u32; 2], boxes: usize) -> Result<(), GraphError> {
+    if let Some(missing) = [subject, object].into_iter().find(|&i| i as usize >= boxes) {
+        return Err(GraphError(format!("there is no box {missing}, the image has {boxes} (counted from 0)")));
+    }
+    if subject == object {
+        return Err(GraphError(format!("subject and object are the same box {subject}")));
+    }
+    Ok(())
+}
+
+fn same_length(a: &str, length_a: usize, b: &str, length_b: usize) -> Result<(), GraphError> {
+    if length_a == length_b {
+        return Ok(());
+    }
+    Err(GraphError(format!("{length_a} {a} for {length_b} {b}, expected as many")))
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    fn graph() -> SceneGraph {
+        SceneGraph {
+            boxes: vec![[0.0, 0.0, 9.0, 9.0], [5.0, 0.0, 14.0, 9.0]],
+            labels: vec![3, 4],
+            relations: vec![Relation { subject: 0, object: 1, predicate: 2 }],
+        }
+    }
+
+    #[test]
+    fn the_pixel_at_the_end_counts_or_not() {
+        let [a, b] = [graph().boxes[0], graph().boxes[1]];
+        assert_eq!(Edge::Inclusive.iou(a, b), 50.0 / 150.0);
+        assert_eq!(Edge::Exclusive.iou(a, b), 36.0 / (81.0 + 81.0 - 36.0));
+        assert_eq!(Edge::Inclusive.iou(a, [10.0, 0.0, 12.0, 9.0]), 0.0);
+        assert_eq!(enclosing(a, b), [0.0, 0.0, 14.0, 9.0]);
+    }
+
+    #[test]
+    fn errors_name_the_place() {
+        assert_eq!(graph().check(2), Ok(()));
+        let error = |change: fn(&mut SceneGraph)| {
+            let mut g = graph();
+            change(&mut g);
+            g.check(2).unwrap_err().to_string()
+        };
+        assert_eq!(error(|g| g.relations[0].predicate = 3), "relation 0: predicate 3 is not in 1..=2");
+        assert_eq!(error(|g| g.relations[0].object = 0), "relation 0: subject and object are the same box 0");
+        assert!(error(|g| g.relations[0].object = 2).contains("there is no box 2, the image has 2"));
+        assert!(error(|g| g.boxes[1][2] = 4.0).contains("box 1 is [5.0, 0.0, 4.0, 9.0]"));
+        assert!(error(|g| g.labels.clear()).contains("0 labels for 2 boxes"));
+    }
+
+    #[test]
+    fn scores_are_checked_too() {
+        let good = GraphScores {
+            boxes: graph().boxes,
+            labels: vec![3, 4],
+            scores: vec![1.0, 1.0],
+            pairs: vec![[0, 1], [1, 0]],
+            predicates: array![[0.5, 0.5], [1.0, 0.0]],
+        };
+        assert_eq!(good.check(), Ok(()));
+        let mut twice = good.clone();
+        twice.pairs[1] = [0, 1];
+        assert_eq!(twice.check().unwrap_err().to_string(), "pair 1: [0, 1] is there twice");
+        let mut undefined = good;
+        undefined.predicates[[1, 0]] = f64::NAN;
+        assert!(undefined.check().unwrap_err().to_string().contains("pair 1: predicate score 0 is NaN"));
+    }
+}
