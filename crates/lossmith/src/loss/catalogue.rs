@@ -1,11 +1,13 @@
 //! Every loss by name. Help, docs, `lossmith losses` and the shared tests are made from this list:
 //! a new loss is one file with its [`Entry`] and one line in [`ENTRIES`].
 
-use super::{Arguments, Loss, LossError, ScalarType};
+use super::{Arguments, Inputs, Loss, LossError, ScalarType};
+use super::{baikal, cross_entropy, label_smoothing, poly};
 use crate::expr::Variables;
 
 /// Every loss, in the order in which it is listed.
-pub static ENTRIES: &[&Entry] = &[];
+pub static ENTRIES: &[&Entry] =
+    &[&cross_entropy::ENTRY, &baikal::BAIKAL, &baikal::BAIKAL_CMA, &poly::ENTRY, &label_smoothing::ENTRY];
 
 /// The aggregator of a loss: the structure that says which numbers meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,6 +51,8 @@ pub struct Entry {
     pub inputs: &'static [InputSpec],
     /// Its parameters, kernels included.
     pub params: &'static [Param],
+    /// Small inputs of the right kind, away from the corners: for the shared tests and for demonstrations.
+    pub example: fn(seed: u64) -> Inputs,
     /// Makes the loss from checked arguments.
     pub build: fn(&Arguments) -> Result<Box<dyn Loss>, LossError>,
 }

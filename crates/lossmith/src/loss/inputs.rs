@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{ArrayD, ArrayViewD};
+use ndarray::{ArrayD, ArrayViewD, Dimension};
 
 use super::LossError;
 
@@ -77,10 +77,10 @@ impl Inputs {
     /// The f32 array of this name, of this many dimensions.
     ///
     /// # Errors
-    /// It is missing, of another type, or has another number of dimensions.
+    /// It is missing, of another type, has another number of dimensions, or holds a NaN or an infinity.
     pub fn f32(&self, name: &str, dimensions: usize) -> Result<ArrayViewD<'_, f32>, LossError> {
         match self.get(name, dimensions)? {
-            Array::F32(a) => Ok(a.view()),
+            Array::F32(a) => finite(name, a),
             Array::I64(_) => Err(LossError::input(name, "expected f32, found i64")),
         }
     }
@@ -110,4 +110,16 @@ impl Inputs {
         }
         Err(LossError::input(name, format!("expected {dimensions} dimensions, found shape {shape:?}")))
     }
+}
+
+fn finite<'a>(name: &str, array: &'a ArrayD<f32>) -> Result<ArrayViewD<'a, f32>, LossError> {
+    if array.iter().all(|v| v.is_finite()) {
+        return Ok(array.view());
+    }
+    let found = array.indexed_iter().find(|(_, v)| !v.is_finite());
+    let message = found.map_or_else(String::new, |(at, v)| {
+        let what = if v.is_nan() { "NaN" } else { "an infinity" };
+        format!("{what} at {:?}; every number must be finite", at.slice())
+    });
+    Err(LossError::input(name, message))
 }

@@ -2,11 +2,17 @@
 //!
 //! Whatever a user may write for a loss is a [`Spec`]; [`Spec::build`] makes the [`Loss`] that evaluates.
 
+mod baikal;
 pub mod catalogue;
+mod class;
+mod cross_entropy;
 mod inputs;
+mod label_smoothing;
+mod poly;
 mod spec;
 
 pub use catalogue::{Entry, Family, InputSpec, Param, ParamKind};
+pub use class::ClassLoss;
 pub use inputs::{Array, Inputs, ScalarType};
 pub use spec::{Arguments, Spec, Value};
 
@@ -22,6 +28,11 @@ pub trait Loss: Send + Sync + std::fmt::Debug {
     /// A missing array, a wrong type, shape, label or value. Infinite and undefined *results* are no errors: they are
     /// reported as they are.
     fn evaluate(&self, inputs: &Inputs) -> Result<Evaluation, LossError>;
+
+    /// The class loss that this is, if it is one: what trainers of classifiers call without named arrays.
+    fn into_class(self: Box<Self>) -> Option<ClassLoss> {
+        None
+    }
 }
 
 /// What a loss says about one prediction.
@@ -33,6 +44,22 @@ pub struct Evaluation {
     pub parts: Vec<(&'static str, f64)>,
     /// The gradient with respect to the prediction, of its shape.
     pub grad: ArrayD<f32>,
+    /// Gradients with respect to further arrays, by the array's name; most losses have none.
+    pub more_grads: Vec<(&'static str, ArrayD<f32>)>,
+}
+
+impl Evaluation {
+    /// A value of one part, and its gradient.
+    pub fn new(value: f64, grad: ArrayD<f32>) -> Self {
+        Self { value, parts: Vec::new(), grad, more_grads: Vec::new() }
+    }
+
+    /// The same with the named parts of the value.
+    #[must_use]
+    pub fn with_parts(mut self, parts: Vec<(&'static str, f64)>) -> Self {
+        self.parts = parts;
+        self
+    }
 }
 
 /// What can be wrong with a loss or its input.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Entry, Loss, LossError, Param, ParamKind};
+use super::{ClassLoss, Entry, Loss, LossError, Param, ParamKind};
 use crate::expr::{CLASS_VARIABLES, Expr, Variables, is_name};
 
 /// A loss as a user names it; its text form is its identity in recipes, logs and reports.
@@ -62,7 +62,7 @@ impl Spec {
     pub fn build(&self) -> Result<Box<dyn Loss>, LossError> {
         match self {
             Self::Named(arguments) => (arguments.entry.build)(arguments),
-            Self::Formula(_) => Err(LossError::Spec("formulas are not built yet".to_owned())),
+            Self::Formula(formula) => Ok(Box::new(ClassLoss::from_formula(formula.clone()))),
         }
     }
 }
