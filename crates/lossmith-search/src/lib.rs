@@ -1,1 +1,12 @@
-//! Genetic programming and CMA-ES over loss formulas, ask-and-tell.
+//! Genetic programming and CMA-ES over loss formulas.
+//!
+//! Everything here is ask-and-tell: a searcher says what to evaluate and is told the result, and never calls the objective.
+//! So evaluation may be parallel, remote, cached, killed and resumed. The whole state of a searcher, its place in the random
+//! stream included, is plain data for serde: what is saved after any call goes on exactly as if it had never stopped.
+//!
+//! Knows nothing of networks, data, files or clocks.
+
+pub mod cma_es;
+mod stream;
+
+pub use stream::Stream;
