@@ -3,6 +3,7 @@
 //! A loss is small kernels ([`expr`]) in an aggregator ([`loss`]). It is a pure function: prediction and target in; value,
 //! named parts and the gradient with respect to the prediction out. Nothing here knows files, clocks or frameworks.
 
+pub mod check;
 pub mod expr;
 pub mod graph;
 pub mod loss;

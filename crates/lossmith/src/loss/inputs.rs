@@ -79,7 +79,17 @@ impl Inputs {
     /// # Errors
     /// It is missing, of another type, has another number of dimensions, or holds a NaN or an infinity.
     pub fn f32(&self, name: &str, dimensions: usize) -> Result<ArrayViewD<'_, f32>, LossError> {
-        match self.get(name, dimensions)? {
+        let array = self.f32_of_any_shape(name)?;
+        of_dimensions(name, array.shape(), dimensions)?;
+        Ok(array)
+    }
+
+    /// The f32 array of this name, whatever its shape.
+    ///
+    /// # Errors
+    /// It is missing, of another type, or holds a NaN or an infinity.
+    pub fn f32_of_any_shape(&self, name: &str) -> Result<ArrayViewD<'_, f32>, LossError> {
+        match self.get(name)? {
             Array::F32(a) => finite(name, a),
             Array::I64(_) => Err(LossError::input(name, "expected f32, found i64")),
         }
@@ -90,26 +100,25 @@ impl Inputs {
     /// # Errors
     /// It is missing, of another type, or has another number of dimensions.
     pub fn i64(&self, name: &str, dimensions: usize) -> Result<ArrayViewD<'_, i64>, LossError> {
-        match self.get(name, dimensions)? {
-            Array::I64(a) => Ok(a.view()),
+        match self.get(name)? {
+            Array::I64(a) => of_dimensions(name, a.shape(), dimensions).map(|()| a.view()),
             Array::F32(_) => Err(LossError::input(name, "expected i64, found f32")),
         }
     }
 
-    fn get(&self, name: &str, dimensions: usize) -> Result<&Array, LossError> {
-        let array = self.arrays.get(name).ok_or_else(|| {
+    fn get(&self, name: &str) -> Result<&Array, LossError> {
+        self.arrays.get(name).ok_or_else(|| {
             let there: Vec<&str> = self.names().collect();
             LossError::input(name, format!("missing (there is: {})", there.join(", ")))
-        })?;
-        let shape = match array {
-            Array::F32(a) => a.shape(),
-            Array::I64(a) => a.shape(),
-        };
-        if shape.len() == dimensions {
-            return Ok(array);
-        }
-        Err(LossError::input(name, format!("expected {dimensions} dimensions, found shape {shape:?}")))
+        })
     }
+}
+
+fn of_dimensions(name: &str, shape: &[usize], dimensions: usize) -> Result<(), LossError> {
+    if shape.len() == dimensions {
+        return Ok(());
+    }
+    Err(LossError::input(name, format!("expected {dimensions} dimensions, found shape {shape:?}")))
 }
 
 fn finite<'a>(name: &str, array: &'a ArrayD<f32>) -> Result<ArrayViewD<'a, f32>, LossError> {

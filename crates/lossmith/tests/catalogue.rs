@@ -1,0 +1,66 @@
+//! What every loss of the catalogue must pass; a new entry joins by itself.
+
+use lossmith::check::{Check, extremes};
+use lossmith::loss::catalogue::ENTRIES;
+use lossmith::loss::{Arguments, Entry, Loss, Spec};
+
+/// Losses that have no finite value at the extremes: they say so in `corners`.
+const UNBOUNDED: &[&str] = &["exponential"];
+
+fn build(entry: &'static Entry) -> Box<dyn Loss> {
+    Spec::Named(Arguments::defaults(entry)).build().unwrap()
+}
+
+#[test]
+fn gradients_are_those_of_the_values() {
+    for entry in ENTRIES {
+        let loss = build(entry);
+        for seed in 0..5 {
+            let inputs = (entry.example)(seed);
+            let report = Check::single().loss(&*loss, &inputs, entry.inputs[0].name).unwrap();
+            assert!(report.passed() && report.coordinates > 0, "{}, seed {seed}: {report}", entry.name);
+        }
+    }
+}
+
+#[test]
+fn extremes_are_finite_or_refused() {
+    for entry in ENTRIES {
+        let loss = build(entry);
+        for (seed, magnitude) in [(0, 1e2), (1, 1e4), (2, 1e4), (3, 1e4)] {
+            let Ok(there) = extremes(&*loss, &(entry.example)(seed), entry.inputs[0].name, magnitude, seed) else {
+                continue;
+            };
+            let finite = there.value.is_finite() && there.grad.iter().all(|g| g.is_finite());
+            let none_undefined = !there.value.is_nan() && !there.grad.iter().any(|g| g.is_nan());
+            assert!(finite || UNBOUNDED.contains(&entry.name), "{} at {magnitude}: {}", entry.name, there.value);
+            assert!(none_undefined, "{} at {magnitude}: {}", entry.name, there.value);
+        }
+    }
+}
+
+#[test]
+fn the_same_inputs_give_the_same_bytes() {
+    for entry in ENTRIES {
+        let (a, b) = (build(entry).evaluate(&(entry.example)(7)), build(entry).evaluate(&(entry.example)(7)));
+        assert_eq!(a.unwrap(), b.unwrap(), "{}", entry.name);
+    }
+}
+
+#[test]
+fn entries_are_complete_and_their_text_is_their_identity() {
+    for entry in ENTRIES {
+        assert!(std::ptr::eq(Entry::find(entry.name).unwrap(), *entry), "the name {} is taken twice", entry.name);
+        let texts = [entry.summary, entry.formula, entry.gradient, entry.space, entry.corners, entry.reference];
+        assert!(texts.iter().all(|t| !t.is_empty()), "{} leaves something unsaid", entry.name);
+        assert!(entry.params.iter().all(|p| !p.doc.is_empty()) && entry.inputs.iter().all(|i| !i.doc.is_empty()));
+        let spec = Spec::parse(entry.name).unwrap();
+        assert_eq!(spec.to_string(), entry.name);
+        let inputs = (entry.example)(0);
+        assert!(
+            entry.inputs.iter().all(|i| i.optional || inputs.has(i.name)),
+            "{}'s example lacks an array",
+            entry.name
+        );
+    }
+}
