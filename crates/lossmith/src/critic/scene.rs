@@ -1,0 +1,183 @@
+//! The policy of one scene, checked once: class probabilities, pair logits, bias table and ground truth.
+
+use std::borrow::Cow;
+
+use ndarray::{ArrayView, ArrayView2, ArrayView3, Dimension};
+
+use super::{CriticError, Truth};
+
+/// The largest logit: two of them still add up without overflow.
+const LARGEST: f32 = 1e30;
+
+/// One scene of `n` agents, `C` classes and `P` predicates, ready to be judged. Class 0 is background, predicate 0 none.
+#[derive(Clone, Debug)]
+pub struct Scene<'a> {
+    agents: usize,
+    classes: usize,
+    predicates: usize,
+    probabilities: Cow<'a, [f32]>,
+    pair_logits: Cow<'a, [f32]>,
+    bias: Option<Cow<'a, [f32]>>,
+    truth: &'a Truth,
+}
+
+impl<'a> Scene<'a> {
+    /// Checks and takes up a scene.
+    ///
+    /// * `probabilities` `[n,C]`: of each agent's classes, between 0 and 1, each row summing to 1
+    /// * `pair_logits` `[n*(n-1),1+P]`: of the predicates of each ordered pair, row-major without `i = i`
+    /// * `bias` `[C,C,1+P]`: added to the logits of a pair by the classes of its subject and object (the frequency bias)
+    ///
+    /// # Errors
+    /// A shape that does not fit, a value that is not finite or no probability, a truth that names other agents or classes.
+    pub fn new(
+        probabilities: ArrayView2<'a, f32>,
+        pair_logits: ArrayView2<'a, f32>,
+        bias: Option<ArrayView3<'a, f32>>,
+        truth: &'a Truth,
+    ) -> Result<Self, CriticError> {
+        let (agents, classes) = probabilities.dim();
+        let (pairs, columns) = pair_logits.dim();
+        if agents == 0 || classes < 2 {
+            let found = format!("expected at least one agent and two classes, found shape [{agents},{classes}]");
+            return Err(CriticError::new("probabilities", found));
+        }
+        if agents.checked_mul(agents - 1) != Some(pairs) || columns < 2 || pairs > u32::MAX as usize {
+            let right = format!("expected [n*(n-1),1+P] with n = {agents} and P at least 1");
+            return Err(CriticError::new("pair_logits", format!("{right}, found shape [{pairs},{columns}]")));
+        }
+        if let Some(bias) = bias
+            && bias.dim() != (classes, classes, columns)
+        {
+            let message = format!("expected shape [{classes},{classes},{columns}], found {:?}", bias.shape());
+            return Err(CriticError::new("bias", message));
+        }
+        truth.check(agents, classes, columns)?;
+        let scene = Self {
+            agents,
+            classes,
+            predicates: columns - 1,
+            probabilities: flat(probabilities),
+            pair_logits: flat(pair_logits),
+            bias: bias.map(flat),
+            truth,
+        };
+        scene.check_values()?;
+        Ok(scene)
+    }
+
+    fn check_values(&self) -> Result<(), CriticError> {
+        for (agent, row) in self.probabilities.chunks_exact(self.classes).enumerate() {
+            let sum: f64 = row.iter().map(|&p| f64::from(p)).sum();
+            let fits = row.iter().all(|p| (0.0..=1.0).contains(p)) && (sum - 1.0).abs() <= 1e-3;
+            if !fits {
+                let message = format!("row {agent}: expected probabilities that sum to 1, found the sum {sum}");
+                return Err(CriticError::new("probabilities", message));
+            }
+        }
+        check_finite("pair_logits", &self.pair_logits, self.columns())?;
+        self.bias.as_ref().map_or(Ok(()), |bias| check_finite("bias", bias, self.columns()))
+    }
+
+    /// Whether these are one class per agent.
+    ///
+    /// # Errors
+    /// Another number of actions, or a class out of range.
+    pub fn check_actions(&self, actions: &[usize]) -> Result<(), CriticError> {
+        if actions.len() != self.agents {
+            let message = format!("expected {} (one per agent), found {}", self.agents, actions.len());
+            return Err(CriticError::new("actions", message));
+        }
+        match actions.iter().position(|&a| a >= self.classes) {
+            None => Ok(()),
+            Some(at) => {
+                let message = format!("agent {at}: expected a class below {}, found {}", self.classes, actions[at]);
+                Err(CriticError::new("actions", message))
+            }
+        }
+    }
+
+    /// The number of agents, `n`.
+    pub fn agents(&self) -> usize {
+        self.agents
+    }
+
+    /// The number of classes with background, `C`.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// The number of predicates without none, `P`.
+    pub fn predicates(&self) -> usize {
+        self.predicates
+    }
+
+    /// The number of ordered pairs, `n*(n-1)`.
+    pub fn pairs(&self) -> usize {
+        self.agents * (self.agents - 1)
+    }
+
+    /// The ground truth.
+    pub fn truth(&self) -> &Truth {
+        self.truth
+    }
+
+    /// The probability of each class of one agent.
+    pub fn policy(&self, agent: usize) -> &[f32] {
+        &self.probabilities[agent * self.classes..][..self.classes]
+    }
+
+    /// The most probable class of each agent without background, the lowest where several are: the labels at test.
+    pub fn greedy(&self) -> Vec<usize> {
+        let best = |agent| {
+            let policy = self.policy(agent);
+            (1..self.classes).fold(1, |best, c| if policy[c] > policy[best] { c } else { best })
+        };
+        (0..self.agents).map(best).collect()
+    }
+
+    /// The row of an ordered pair of different agents.
+    pub(super) fn pair(&self, subject: usize, object: usize) -> usize {
+        subject * (self.agents - 1) + object - usize::from(object > subject)
+    }
+
+    /// Subject and object of a row.
+    pub(super) fn ends(&self, pair: usize) -> (usize, usize) {
+        let (subject, rest) = (pair / (self.agents - 1), pair % (self.agents - 1));
+        (subject, rest + usize::from(rest >= subject))
+    }
+
+    pub(super) fn columns(&self) -> usize {
+        self.predicates + 1
+    }
+
+    pub(super) fn logits(&self, pair: usize) -> &[f32] {
+        &self.pair_logits[pair * self.columns()..][..self.columns()]
+    }
+
+    /// The bias of a pair of classes, if there is a table.
+    pub(super) fn bias(&self, subject_class: usize, object_class: usize) -> Option<&[f32]> {
+        let row = (subject_class * self.classes + object_class) * self.columns();
+        self.bias.as_ref().map(|table| &table[row..][..self.columns()])
+    }
+}
+
+/// The elements in row-major order, copied only where they lie otherwise.
+fn flat<'a, D: Dimension>(view: ArrayView<'a, f32, D>) -> Cow<'a, [f32]> {
+    match view.to_slice() {
+        Some(slice) => Cow::Borrowed(slice),
+        None => Cow::Owned(view.iter().copied().collect()),
+    }
+}
+
+fn check_finite(name: &'static str, values: &[f32], columns: usize) -> Result<(), CriticError> {
+    // No early end, so that the test of a whole row is vector code.
+    let fits = |row: &[f32]| row.iter().fold(true, |fits, v| fits & (v.abs() <= LARGEST));
+    match values.chunks_exact(columns).position(|row| !fits(row)) {
+        None => Ok(()),
+        Some(at) => {
+            let bad = values[at * columns..][..columns].iter().find(|v| !(v.abs() <= LARGEST)).unwrap_or(&f32::NAN);
+            Err(CriticError::new(name, format!("row {at}: expected logits between -1e30 and 1e30, found {bad}")))
+        }
+    }
+}
