@@ -27,14 +27,18 @@ struct Key(u64);
 
 impl Key {
     fn new(score: f32, pair: usize) -> Self {
-        // Scores are not negative, so that their bits are in their order.
-        Self(u64::from(!score.to_bits()) << 32 | pair as u64)
+        Self(u64::from(descending(score)) << 32 | pair as u64)
     }
 
     /// Whether a pair of this score might come before: equal scores go by index, which the bound does not know.
     fn may_follow(self, score: f32) -> bool {
-        u64::from(!score.to_bits()) <= self.0 >> 32
+        u64::from(descending(score)) <= self.0 >> 32
     }
+}
+
+/// The bits of a score in reverse order: scores are not negative, so that their bits are in their order.
+fn descending(score: f32) -> u32 {
+    !score.abs().to_bits()
 }
 
 /// A pair of the ranking.

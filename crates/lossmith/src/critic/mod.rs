@@ -38,7 +38,7 @@ mod truth;
 
 pub use reward::Reward;
 pub use scene::Scene;
-pub use truth::{Truth, overlap};
+pub use truth::Truth;
 
 use std::fmt;
 use std::str::FromStr;
@@ -175,8 +175,9 @@ impl Critic {
         scene.check_actions(actions)?;
         let agents = scene.agents();
         Ok(match self.kind {
-            Kind::Exact => self.counterfactual(scene, actions, &Classes::All, false, false),
-            Kind::Naive => self.counterfactual(scene, actions, &Classes::All, true, false),
+            // All probabilities sum to 1 but for rounding: scaling takes that out.
+            Kind::Exact => self.counterfactual(scene, actions, &Classes::All, false, true),
+            Kind::Naive => self.counterfactual(scene, actions, &Classes::All, true, true),
             Kind::Truncated { renormalise, naive } => {
                 self.counterfactual(scene, actions, &Classes::truncated(scene), naive, renormalise)
             }

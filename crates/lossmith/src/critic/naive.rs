@@ -6,7 +6,12 @@ use super::truncated::Classes;
 use super::{Counterfactuals, Reward, Scene};
 
 /// `O(n*C*(E*P + E log E))` for `E = n*(n-1)` pairs.
-pub(super) fn counterfactuals(scene: &Scene<'_>, actions: &[usize], reward: Reward, classes: &Classes) -> Counterfactuals {
+pub(super) fn counterfactuals(
+    scene: &Scene<'_>,
+    actions: &[usize],
+    reward: Reward,
+    classes: &Classes,
+) -> Counterfactuals {
     let mut rewards = Array2::from_elem((scene.agents(), scene.classes()), f64::NAN);
     let mut evaluated = 0;
     let mut changed = actions.to_vec();

@@ -41,7 +41,9 @@ impl FromStr for Reward {
             Some(k) if k > 0 => Ok(Self::Recall(k)),
             _ => Err(CriticError::new(
                 "reward",
-                format!("expected recall@K with K at least 1 (recall@20, recall@50, recall@100) or spice, found '{text}'"),
+                format!(
+                    "expected recall@K with K at least 1 (recall@20, recall@50, recall@100) or spice, found '{text}'"
+                ),
             )),
         }
     }
@@ -93,7 +95,8 @@ fn predictions(scene: &Scene<'_>, actions: &[usize]) -> Vec<Prediction> {
             continue;
         }
         let best = scorer.best(pair, s, o);
-        let score = best.confidence * scene.policy(subject)[s] * scene.policy(object)[o];
+        // The absolute value takes the sign off a negative zero.
+        let score = (best.confidence * scene.policy(subject)[s] * scene.policy(object)[o]).abs();
         all.push(Prediction { score, subject, object, predicate: best.predicate, beats_none: best.beats_none });
     }
     all

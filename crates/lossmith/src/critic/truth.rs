@@ -1,6 +1,7 @@
 //! The ground truth of a scene: labelled nodes, triplets, and which agent may stand for which node.
 
 use super::CriticError;
+use crate::graph::{Corners, Edge};
 
 /// Two boxes are the same object from this overlap on.
 const SAME: f64 = 0.5;
@@ -71,22 +72,26 @@ impl Truth {
 
     /// The same truth where an agent may stand for every node whose box overlaps its own by at least one half.
     ///
-    /// Boxes are `[left, top, right, bottom]` in pixels, the last pixel included; overlap as in [`overlap`].
+    /// The overlap is that of [`Edge::Inclusive`], as in the Visual Genome protocols.
     ///
     /// # Errors
     /// Another number of node boxes than nodes, or a box whose corners are not finite or not in order.
-    pub fn with_boxes(self, agents: &[[f32; 4]], nodes: &[[f32; 4]]) -> Result<Self, CriticError> {
+    pub fn with_boxes(self, agents: &[Corners], nodes: &[Corners]) -> Result<Self, CriticError> {
         if nodes.len() != self.labels.len() {
             let message = format!("expected {} (one per node), found {}", self.labels.len(), nodes.len());
             return Err(CriticError::new("boxes", message));
         }
         for (at, b) in agents.iter().chain(nodes).enumerate() {
             if !(b.iter().all(|v| v.is_finite()) && b[0] <= b[2] && b[1] <= b[3]) {
-                let message = format!("row {}: expected left <= right and top <= bottom, found {b:?}", at % agents.len());
+                let message = format!(
+                    "row {}: expected [x1, y1, x2, y2] with x1 <= x2 and y1 <= y2, found {b:?}",
+                    at % agents.len().max(1)
+                );
                 return Err(CriticError::new("boxes", message));
             }
         }
-        let same = |agent: &[f32; 4]| (0..nodes.len()).filter(|&n| overlap(agent, &nodes[n]) >= SAME).collect();
+        let same =
+            |agent: &Corners| (0..nodes.len()).filter(|&n| Edge::Inclusive.iou(*agent, nodes[n]) >= SAME).collect();
         let matches = agents.iter().map(same).collect();
         self.with_matches(matches)
     }
@@ -136,7 +141,13 @@ impl Truth {
     }
 
     /// Calls `hit` with every triplet that this prediction is right about.
-    pub(super) fn hits(&self, subject: (usize, usize), predicate: usize, object: (usize, usize), mut hit: impl FnMut(usize)) {
+    pub(super) fn hits(
+        &self,
+        subject: (usize, usize),
+        predicate: usize,
+        object: (usize, usize),
+        mut hit: impl FnMut(usize),
+    ) {
         let stands_for = |(agent, class): (usize, usize), node: usize| {
             self.labels[node] == class && self.matches[agent].contains(&node)
         };
@@ -151,12 +162,4 @@ impl Truth {
             }
         }
     }
-}
-
-/// Intersection over union in f64, where a box covers its last pixel: the convention of the Visual Genome protocols.
-pub fn overlap(a: &[f32; 4], b: &[f32; 4]) -> f64 {
-    let side = |low: f32, high: f32| (f64::from(high) - f64::from(low) + 1.0).max(0.0);
-    let area = |b: &[f32; 4]| side(b[0], b[2]) * side(b[1], b[3]);
-    let shared = side(a[0].max(b[0]), a[2].min(b[2])) * side(a[1].max(b[1]), a[3].min(b[3]));
-    shared / (area(a) + area(b) - shared)
 }
