@@ -8,3 +8,4 @@ pub mod critic;
 pub mod expr;
 pub mod graph;
 pub mod loss;
+pub mod stats;
