@@ -3,11 +3,21 @@
 
 use super::{Arguments, Inputs, Loss, LossError, ScalarType};
 use super::{baikal, cross_entropy, label_smoothing, poly};
+use super::{focal, polar_centerness, polar_iou, smooth_l1_rays};
 use crate::expr::Variables;
 
 /// Every loss, in the order in which it is listed.
-pub static ENTRIES: &[&Entry] =
-    &[&cross_entropy::ENTRY, &baikal::BAIKAL, &baikal::BAIKAL_CMA, &poly::ENTRY, &label_smoothing::ENTRY];
+pub static ENTRIES: &[&Entry] = &[
+    &cross_entropy::ENTRY,
+    &baikal::BAIKAL,
+    &baikal::BAIKAL_CMA,
+    &poly::ENTRY,
+    &label_smoothing::ENTRY,
+    &polar_iou::ENTRY,
+    &smooth_l1_rays::ENTRY,
+    &polar_centerness::ENTRY,
+    &focal::ENTRY,
+];
 
 /// The aggregator of a loss: the structure that says which numbers meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

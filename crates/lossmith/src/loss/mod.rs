@@ -6,14 +6,25 @@ mod baikal;
 pub mod catalogue;
 mod class;
 mod cross_entropy;
+mod focal;
 mod inputs;
 mod label_smoothing;
+pub mod polar_centerness;
+#[cfg(test)]
+mod polar_fixture;
+mod polar_iou;
 mod poly;
+mod rays;
+mod smooth_l1_rays;
 mod spec;
 
 pub use catalogue::{Entry, Family, InputSpec, Param, ParamKind};
 pub use class::ClassLoss;
+pub use focal::Focal;
 pub use inputs::{Array, Inputs, ScalarType};
+pub use polar_centerness::{Centerness, PolarCenterness};
+pub use polar_iou::{OVERLAP_VARIABLES, PolarIou};
+pub use smooth_l1_rays::{RAY_VARIABLES, SmoothL1Rays};
 pub use spec::{Arguments, Spec, Value};
 
 use ndarray::ArrayD;
