@@ -70,14 +70,14 @@ impl PolarIou {
     /// Value and gradient; `prediction` and `target` `[N,R]`, `weight` `[N]`, all 1 if absent.
     ///
     /// # Errors
-    /// Shapes that do not agree, no rays, a weight that is negative or not finite.
+    /// Shapes that do not agree, no rays, a negative distance, a weight that is negative or not finite.
     pub fn evaluate_rays(
         &self,
         prediction: ArrayView2<f32>,
         target: ArrayView2<f32>,
         weight: Option<ArrayView1<f32>>,
     ) -> Result<Evaluation, LossError> {
-        Ok(self.mean(&Rays::new(prediction, target, weight)?))
+        Ok(self.mean(&Rays::new(prediction, target, weight)?.not_negative()?))
     }
 
     fn mean(&self, rays: &Rays) -> Evaluation {
@@ -95,7 +95,7 @@ impl PolarIou {
 
 impl Loss for PolarIou {
     fn evaluate(&self, inputs: &Inputs) -> Result<Evaluation, LossError> {
-        Ok(self.mean(&Rays::from_inputs(inputs)?))
+        Ok(self.mean(&Rays::from_inputs(inputs)?.not_negative()?))
     }
 }
 
@@ -263,6 +263,11 @@ mod tests {
         assert_eq!(
             error(loss.evaluate_rays(two.view(), two.view(), Some(bad.view()))),
             "input 'weight': expected finite weights of 0 or more, found -1 at 1"
+        );
+        let negative = array![[1.0, 2.0, 3.0, 4.0], [1.0, 2.0, -3.0, 4.0]];
+        assert_eq!(
+            error(loss.evaluate_rays(negative.view(), two.view(), None)),
+            "input 'prediction': expected distances of 0 or more, found -3 at [1, 2]"
         );
         let empty = Array2::<f32>::ones((2, 0));
         assert!(error(loss.evaluate_rays(empty.view(), empty.view(), None)).contains("at least one ray"));

@@ -27,11 +27,12 @@ pub(super) const INPUTS: &[InputSpec] = &[
     },
 ];
 
-/// Seven objects of twelve rays, the last weight 0.
+/// Seven objects of twelve rays, none within a fifth of its target, the last of weight 0.
 pub(super) fn example(seed: u64) -> Inputs {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut rays = || ArrayD::from_shape_fn(IxDyn(&[7, 12]), |_| rng.random_range(1.0f32..20.0));
-    let (prediction, target) = (rays(), rays());
+    let target = ArrayD::from_shape_fn(IxDyn(&[7, 12]), |_| rng.random_range(2.0f32..20.0));
+    let prediction =
+        target.mapv(|t| t * if rng.random() { rng.random_range(1.2..2.0) } else { rng.random_range(0.5..0.8) });
     let weight = ArrayD::from_shape_fn(IxDyn(&[7]), |i| 1.0 - i[0] as f32 / 6.0);
     Inputs::new().with("prediction", prediction).with("target", target).with("weight", weight)
 }
@@ -79,6 +80,20 @@ impl<'a> Rays<'a> {
     pub(super) fn from_inputs(inputs: &'a Inputs) -> Result<Self, LossError> {
         let weight = if inputs.has("weight") { Some(one_dimension(inputs.f32("weight", 1)?)?) } else { None };
         Self::new(two_dimensions(inputs.f32("prediction", 2)?)?, two_dimensions(inputs.f32("target", 2)?)?, weight)
+    }
+
+    /// Refuses negative distances, for losses that have no meaning there. What is not a number is let through, so that a
+    /// training that has diverged is told by its loss.
+    pub(super) fn not_negative(self) -> Result<Self, LossError> {
+        for (name, array) in [("prediction", &self.prediction), ("target", &self.target)] {
+            let numbers = array.as_slice().unwrap_or_default();
+            if numbers.par_chunks(1 << 16).any(|piece| piece.iter().fold(false, |any, d| any | (*d < 0.0))) {
+                let (at, d) = array.indexed_iter().find(|(_, d)| **d < 0.0).unwrap_or(((0, 0), &0.0));
+                let message = format!("expected distances of 0 or more, found {d} at [{}, {}]", at.0, at.1);
+                return Err(LossError::input(name, message));
+            }
+        }
+        Ok(self)
     }
 
     /// The weighted mean over objects of `object(prediction, target, gradient)`, which returns the object's loss and
