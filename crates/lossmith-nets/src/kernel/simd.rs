@@ -1,0 +1,32 @@
+//! Run-time choice of the widest vector instructions the processor has.
+
+use pulp::{Simd, WithSimd};
+
+/// Runs `op` with the widest instructions there are: AVX-512, AVX2 with FMA, what the target's baseline has.
+#[inline]
+pub(super) fn dispatch<Op: WithSimd>(op: Op) -> Op::Output {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if let Some(simd) = pulp::x86::V4::try_new() {
+            return Simd::vectorize(simd, op);
+        }
+        if let Some(simd) = pulp::x86::V3::try_new() {
+            return Simd::vectorize(simd, op);
+        }
+    }
+    pulp::Arch::new().dispatch(op)
+}
+
+/// Compiles a plain loop once per instruction set and runs the widest version the processor has.
+#[inline]
+pub fn vectorized<R>(op: impl FnOnce() -> R) -> R {
+    struct Plain<F>(F);
+    impl<R, F: FnOnce() -> R> WithSimd for Plain<F> {
+        type Output = R;
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> R {
+            (self.0)()
+        }
+    }
+    dispatch(Plain(op))
+}
