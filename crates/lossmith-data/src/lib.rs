@@ -4,7 +4,12 @@
 //! and, where there is one, the record. Every writer makes a file whole or not at all.
 
 pub mod atomic;
+pub mod cifar;
+pub mod classification;
 mod error;
+pub mod folder;
+pub mod idx;
+mod source;
 pub mod tensors;
 
 pub use error::{DataError, Result};
