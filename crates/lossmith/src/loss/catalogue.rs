@@ -1,6 +1,7 @@
 //! Every loss by name. Help, docs, `lossmith losses` and the shared tests are made from this list:
 //! a new loss is one file with its [`Entry`] and one line in [`ENTRIES`].
 
+use super::graphical_contrastive;
 use super::{Arguments, Inputs, Loss, LossError, ScalarType};
 use super::{baikal, cross_entropy, label_smoothing, poly};
 use super::{focal, polar_centerness, polar_iou, smooth_l1_rays};
@@ -17,6 +18,7 @@ pub static ENTRIES: &[&Entry] = &[
     &smooth_l1_rays::ENTRY,
     &polar_centerness::ENTRY,
     &focal::ENTRY,
+    &graphical_contrastive::ENTRY,
 ];
 
 /// The aggregator of a loss: the structure that says which numbers meet.

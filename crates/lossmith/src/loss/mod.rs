@@ -7,6 +7,7 @@ pub mod catalogue;
 mod class;
 mod cross_entropy;
 mod focal;
+pub mod graphical_contrastive;
 mod inputs;
 mod label_smoothing;
 pub mod polar_centerness;
