@@ -8,4 +8,5 @@ pub mod critic;
 pub mod expr;
 pub mod graph;
 pub mod loss;
+mod simd;
 pub mod stats;

@@ -1,6 +1,7 @@
 //! Every loss by name. Help, docs, `lossmith losses` and the shared tests are made from this list:
 //! a new loss is one file with its [`Entry`] and one line in [`ENTRIES`].
 
+use super::discriminative;
 use super::graphical_contrastive;
 use super::{Arguments, Inputs, Loss, LossError, ScalarType};
 use super::{baikal, cross_entropy, label_smoothing, poly};
@@ -19,6 +20,7 @@ pub static ENTRIES: &[&Entry] = &[
     &polar_centerness::ENTRY,
     &focal::ENTRY,
     &graphical_contrastive::ENTRY,
+    &discriminative::ENTRY,
 ];
 
 /// The aggregator of a loss: the structure that says which numbers meet.

@@ -6,6 +6,7 @@ mod baikal;
 pub mod catalogue;
 mod class;
 mod cross_entropy;
+pub mod discriminative;
 mod focal;
 pub mod graphical_contrastive;
 mod inputs;
@@ -21,6 +22,7 @@ mod spec;
 
 pub use catalogue::{Entry, Family, InputSpec, Param, ParamKind};
 pub use class::ClassLoss;
+pub use discriminative::Discriminative;
 pub use focal::Focal;
 pub use inputs::{Array, Inputs, ScalarType};
 pub use polar_centerness::{Centerness, PolarCenterness};
