@@ -90,11 +90,23 @@ fn block_sums(pixels: Pixels<'_>, block: &Block) -> Vec<f64> {
     let mut sums = vec![0.0; (block.background() + 1) * channels];
     for channel in 0..channels {
         let row = pixels.row(channel, block);
+        if !block.slots.is_empty() {
+            add_by_pixel(block, channels, channel, &mut sums, row.iter().copied());
+            continue;
+        }
         for run in &block.runs {
             sums[run.slot as usize * channels + channel] += sum(&row[run.range()]);
         }
     }
     sums
+}
+
+/// Adds each pixel's value to its slot's row of sums.
+#[inline(always)]
+fn add_by_pixel(block: &Block, channels: usize, channel: usize, sums: &mut [f64], values: impl Iterator<Item = f32>) {
+    for (slot, v) in block.slots.iter().zip(values) {
+        sums[usize::from(*slot) * channels + channel] += f64::from(v);
+    }
 }
 
 /// Second pass: the kernel at every pixel's distance to its centre. `scales` says what a pixel of each cluster weighs.
@@ -177,12 +189,20 @@ fn block_pull(
         *w = if *d == 0.0 || *scale == 0.0 { 0.0 } else { *w * *scale / unit };
     }
 
-    let mut sums = vec![0.0; block.background()];
-    let mut toward = vec![0.0; block.background() * channels];
+    let mut sums = vec![0.0; block.background() + 1];
+    let mut toward = vec![0.0; (block.background() + 1) * channels];
     for run in instances(block) {
         sums[run.slot as usize] += sum(&value[run.range()]);
     }
     for (channel, offsets) in offsets.chunks_exact(length).enumerate() {
+        if !block.slots.is_empty() {
+            let each = weights.iter().zip(offsets);
+            match norm {
+                Norm::L1 => add_by_pixel(block, channels, channel, &mut toward, each.map(|(w, o)| -w * sign(*o))),
+                Norm::L2 => add_by_pixel(block, channels, channel, &mut toward, each.map(|(w, o)| -w * o)),
+            }
+            continue;
+        }
         for run in instances(block) {
             let (w, o) = (&weights[run.range()], &offsets[run.range()]);
             toward[run.slot as usize * channels + channel] -= match norm {
@@ -202,6 +222,13 @@ fn instances(block: &Block) -> impl Iterator<Item = &Run> {
 /// where the next run overwrites it.
 #[inline(always)]
 fn spread_runs(block: &Block, spread: &mut [f32], value: impl Fn(usize) -> f32) {
+    if !block.slots.is_empty() {
+        let table: Vec<f32> = block.clusters.iter().map(|c| value(*c as usize)).chain([0.0]).collect();
+        for (v, slot) in spread.iter_mut().zip(&block.slots) {
+            *v = table[usize::from(*slot)];
+        }
+        return;
+    }
     for run in &block.runs {
         let v = block.clusters.get(run.slot as usize).map_or(0.0, |c| value(*c as usize));
         let pieces = run.range().len().div_ceil(LANES);
@@ -248,6 +275,9 @@ fn sign(v: f32) -> f32 {
 /// The sum in f64, in a fixed number of lanes whatever the vectors of the processor.
 #[inline(always)]
 fn sum(values: &[f32]) -> f64 {
+    if values.len() < LANES {
+        return values.iter().map(|v| f64::from(*v)).sum();
+    }
     let (pieces, rest) = values.as_chunks::<LANES>();
     let mut lanes = [0f64; LANES];
     for piece in pieces {

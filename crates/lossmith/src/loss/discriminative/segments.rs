@@ -7,6 +7,9 @@ use rayon::prelude::*;
 /// Pixels per block: one block's offsets from the centres stay in the second-level cache.
 pub(super) const BLOCK: usize = 2048;
 
+/// Runs shorter than this on the mean are not worth their own loops.
+const SHORT: usize = 8;
+
 /// Neighbouring pixels of one instance, or of the background, within a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Run {
@@ -29,6 +32,8 @@ pub(super) struct Block {
     pub runs: Vec<Run>,
     /// The clusters that occur in this block.
     pub clusters: Vec<u32>,
+    /// The slot of every pixel, where runs are so short that going by pixels is faster; else empty.
+    pub slots: Vec<u16>,
 }
 
 impl Block {
@@ -169,8 +174,12 @@ impl Found {
         let slot = |key: &Key| {
             self.keys.binary_search_by(|(k, _)| k.cmp(key)).ok().and_then(|at| slots[at]).unwrap_or(background)
         };
-        let runs =
+        let runs: Vec<Run> =
             self.runs.iter().map(|(start, end, key)| Run { start: *start, end: *end, slot: slot(key) }).collect();
-        Block { range: self.range, runs, clusters }
+        let mut slots = Vec::new();
+        if runs.len() * SHORT > self.range.len() {
+            slots.extend(runs.iter().flat_map(|run| run.range().map(|_| run.slot as u16)));
+        }
+        Block { range: self.range, runs, clusters, slots }
     }
 }
