@@ -9,6 +9,7 @@ pub mod classification;
 mod error;
 pub mod folder;
 pub mod idx;
+pub mod make;
 mod source;
 pub mod tensors;
 

@@ -1,0 +1,3 @@
+//! Generators: data without a download, the same bytes for the same seed and any number of threads.
+
+pub mod digits;
