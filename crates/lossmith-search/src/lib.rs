@@ -6,7 +6,10 @@
 //!
 //! Knows nothing of networks, data, files or clocks.
 
+pub mod archive;
 pub mod cma_es;
+pub mod coefficients;
+pub mod gp;
 mod stream;
 
 pub use stream::Stream;
