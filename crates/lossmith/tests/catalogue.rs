@@ -7,6 +7,10 @@ use lossmith::loss::{Arguments, Entry, Loss, Spec};
 /// Losses that have no finite value at the extremes: they say so in `corners`.
 const UNBOUNDED: &[&str] = &["exponential"];
 
+/// Losses that hold a term fixed under the gradient, with the arguments under which it is constant: only there is the
+/// gradient the slope of the value. The loss's own file tests what the gradient is otherwise.
+const FROZEN: &[(&str, &str)] = &[("counterfactual-critic", "counterfactual-critic(critic=none)")];
+
 fn build(entry: &'static Entry) -> Box<dyn Loss> {
     Spec::Named(Arguments::defaults(entry)).build().unwrap()
 }
@@ -14,7 +18,8 @@ fn build(entry: &'static Entry) -> Box<dyn Loss> {
 #[test]
 fn gradients_are_those_of_the_values() {
     for entry in ENTRIES {
-        let loss = build(entry);
+        let frozen = FROZEN.iter().find(|(name, _)| *name == entry.name);
+        let loss = frozen.map_or_else(|| build(entry), |(_, text)| Spec::parse(text).unwrap().build().unwrap());
         for seed in 0..5 {
             let inputs = (entry.example)(seed);
             let report = Check::single().loss(&*loss, &inputs, entry.inputs[0].name).unwrap();

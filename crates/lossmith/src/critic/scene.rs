@@ -176,7 +176,8 @@ fn check_finite(name: &'static str, values: &[f32], columns: usize) -> Result<()
     match values.chunks_exact(columns).position(|row| !fits(row)) {
         None => Ok(()),
         Some(at) => {
-            let bad = values[at * columns..][..columns].iter().find(|v| !(v.abs() <= LARGEST)).unwrap_or(&f32::NAN);
+            let bad =
+                values[at * columns..][..columns].iter().find(|v| v.is_nan() || v.abs() > LARGEST).unwrap_or(&f32::NAN);
             Err(CriticError::new(name, format!("row {at}: expected logits between -1e30 and 1e30, found {bad}")))
         }
     }

@@ -1,6 +1,7 @@
 //! Every loss by name. Help, docs, `lossmith losses` and the shared tests are made from this list:
 //! a new loss is one file with its [`Entry`] and one line in [`ENTRIES`].
 
+use super::counterfactual_critic;
 use super::discriminative;
 use super::graphical_contrastive;
 use super::{Arguments, Inputs, Loss, LossError, ScalarType};
@@ -21,6 +22,7 @@ pub static ENTRIES: &[&Entry] = &[
     &focal::ENTRY,
     &graphical_contrastive::ENTRY,
     &discriminative::ENTRY,
+    &counterfactual_critic::ENTRY,
 ];
 
 /// The aggregator of a loss: the structure that says which numbers meet.
@@ -115,6 +117,13 @@ pub enum ParamKind {
         default: &'static str,
         /// Every choice.
         choices: &'static [&'static str],
+    },
+    /// A word with a number in it, or of another pattern that a short list cannot give.
+    Word {
+        /// The published word.
+        default: &'static str,
+        /// Whether a word is taken; if not, what would be.
+        check: fn(&str) -> Result<(), String>,
     },
     /// A formula in a slot of the aggregator: what the search may replace.
     Kernel {

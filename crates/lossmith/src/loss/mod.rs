@@ -5,6 +5,7 @@
 mod baikal;
 pub mod catalogue;
 mod class;
+mod counterfactual_critic;
 mod cross_entropy;
 pub mod discriminative;
 mod focal;
@@ -56,6 +57,8 @@ pub struct Evaluation {
     pub value: f64,
     /// The terms that make up the value, by name, in a fixed order.
     pub parts: Vec<(&'static str, f64)>,
+    /// Terms of which there is one per agent or object, by name; most losses have none.
+    pub lists: Vec<(&'static str, Vec<f64>)>,
     /// The gradient with respect to the prediction, of its shape.
     pub grad: ArrayD<f32>,
     /// Gradients with respect to further arrays, by the array's name; most losses have none.
@@ -65,13 +68,20 @@ pub struct Evaluation {
 impl Evaluation {
     /// A value of one part, and its gradient.
     pub fn new(value: f64, grad: ArrayD<f32>) -> Self {
-        Self { value, parts: Vec::new(), grad, more_grads: Vec::new() }
+        Self { value, parts: Vec::new(), lists: Vec::new(), grad, more_grads: Vec::new() }
     }
 
     /// The same with the named parts of the value.
     #[must_use]
     pub fn with_parts(mut self, parts: Vec<(&'static str, f64)>) -> Self {
         self.parts = parts;
+        self
+    }
+
+    /// The same with one more named list.
+    #[must_use]
+    pub fn with_list(mut self, name: &'static str, list: Vec<f64>) -> Self {
+        self.lists.push((name, list));
         self
     }
 }

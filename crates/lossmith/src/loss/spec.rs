@@ -28,6 +28,8 @@ pub enum Value {
     Number(f64),
     /// One of the parameter's choices.
     Choice(&'static str),
+    /// A word that the parameter takes.
+    Word(String),
     /// A kernel.
     Kernel(Expr),
 }
@@ -181,6 +183,17 @@ impl Arguments {
         }
     }
 
+    /// The value of a word parameter.
+    ///
+    /// # Panics
+    /// If the entry has no such word parameter: a mistake in the loss's own file.
+    pub fn word(&self, name: &str) -> String {
+        match self.value(name) {
+            Value::Word(v) => v,
+            other => panic!("{}: '{name}' is no word but {other:?}", self.entry.name),
+        }
+    }
+
     /// The kernel given for a slot, or `None` where the published one stays, so that its hand-written form may serve.
     pub fn kernel(&self, name: &str) -> Option<&Expr> {
         self.given.iter().find(|(p, _)| p.name == name).and_then(|(_, v)| match v {
@@ -197,6 +210,7 @@ impl Arguments {
         match param.map(|p| p.kind) {
             Some(ParamKind::Number { default, .. }) => Value::Number(default),
             Some(ParamKind::Choice { default, .. }) => Value::Choice(default),
+            Some(ParamKind::Word { default, .. }) => Value::Word(default.to_owned()),
             Some(ParamKind::Kernel { .. }) | None => panic!("{} has no value '{name}'", self.entry.name),
         }
     }
@@ -219,6 +233,10 @@ impl Value {
                 .find(|c| **c == bare)
                 .map(|c| Self::Choice(c))
                 .ok_or_else(|| wrong(format!("expected {}, found '{bare}'", choices.join(" or ")))),
+            ParamKind::Word { check, .. } => match check(bare) {
+                Ok(()) => Ok(Self::Word(bare.to_owned())),
+                Err(message) => Err(wrong(message)),
+            },
             ParamKind::Kernel { variables, .. } => Ok(Self::Kernel(Expr::parse(bare, variables)?)),
         }
     }
@@ -227,6 +245,7 @@ impl Value {
         match self {
             Self::Number(v) => v.to_string(),
             Self::Choice(c) => (*c).to_owned(),
+            Self::Word(w) => w.clone(),
             Self::Kernel(e) => format!("\"{}\"", e.display(variables)),
         }
     }
