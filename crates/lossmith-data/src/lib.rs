@@ -7,6 +7,7 @@ pub mod atomic;
 pub mod cifar;
 pub mod classification;
 mod error;
+pub mod fetch;
 pub mod folder;
 pub mod idx;
 pub mod make;

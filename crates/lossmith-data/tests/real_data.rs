@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use lossmith_data::{cifar, folder};
+use lossmith_data::{cifar, fetch, folder};
 use sha2::{Digest, Sha256};
 
 fn real(name: &str) -> Option<PathBuf> {
@@ -43,4 +43,14 @@ fn the_lossless_rows_of_cifar10_are_read() {
     assert_eq!(hex(&rows), "0993cf8b8e43bc207603aef9787006995746513f5e3fa5a52e06d1b069926330");
     let split = data.split(400, 1).unwrap();
     assert_eq!([split.train.len(), split.validation.len(), split.test.len()], [2_934, 400, 666]);
+}
+
+/// The files that are here are, to the last byte, those that `fetch` expects.
+#[test]
+fn the_checksums_of_mnist_are_those_of_the_files() {
+    let Some(path) = real("mnist") else { return };
+    for remote in fetch::DataSet::find("mnist").unwrap().files {
+        let bytes = std::fs::read(path.join(remote.name)).unwrap();
+        assert_eq!((bytes.len() as u64, hex(&bytes).as_str()), (remote.bytes, remote.sha256), "{}", remote.name);
+    }
 }
