@@ -210,7 +210,7 @@ impl Download<'_> {
         let mut failures = Vec::new();
         for mirror in mirrors {
             let url = format!("{}/{name}", mirror.trim_end_matches('/'));
-            match self.from_mirror(&url, &part, progress) {
+            match self.ask_mirror(&url, &part, progress) {
                 Ok(()) => return publish(&part, &path),
                 Err(failure @ DataError::Download { .. }) => failures.push(failure.to_string()),
                 // The disk, not the mirror: another mirror would not help.
@@ -222,7 +222,7 @@ impl Download<'_> {
     }
 
     /// Asks one mirror, again from where it stopped as long as that brings something.
-    fn from_mirror(&self, url: &str, part: &Path, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+    fn ask_mirror(&self, url: &str, part: &Path, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
         let mut last = None;
         for _ in 0..RESUMES {
             let before = length(part);
