@@ -9,4 +9,5 @@ pub mod expr;
 pub mod graph;
 pub mod loss;
 mod simd;
+pub mod polar;
 pub mod stats;
