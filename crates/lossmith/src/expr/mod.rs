@@ -10,8 +10,11 @@
 //! ```
 
 mod eval;
+pub(crate) mod graph;
+pub(crate) mod math;
 mod parse;
 mod print;
+pub(crate) mod program;
 
 pub use eval::{Dual, Kernel, MAX_VARIABLES};
 pub use parse::{ParseError, is_name};
