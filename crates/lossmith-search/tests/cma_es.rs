@@ -3,6 +3,8 @@
 //! The figures were measured with pycma 4.5.0 by `bench/cma_es.py table`: default population, sigma 0.5, start at 1
 //! (Rosenbrock: 0), no tolerances, evaluations until the best value is at most the target.
 
+#![allow(clippy::unwrap_used)]
+
 use lossmith_search::cma_es::{CmaEs, RestartSettings, Restarts, Schedule, Settings, Stop, Tolerances};
 
 const SEEDS: u64 = 21;

@@ -1,5 +1,7 @@
 //! `lossmith::stats` against scipy; `fixtures/stats.py` made the figures.
 
+#![allow(clippy::unwrap_used)]
+
 use lossmith::stats::{StatsError, Verdict, effect_size, holm, mean, paired_t, sd, spearman, welch_t, wilcoxon};
 use serde_json::Value;
 

@@ -3,6 +3,8 @@
 //! Reference: Golub and Van Loan, Matrix Computations, 4th edition, algorithms 8.3.1 and 8.3.2. Vectors are kept as rows, so
 //! that every rotation runs over contiguous numbers.
 
+use super::linear::{add_scaled, dot, norm};
+
 /// A symmetric matrix as `values[i]` and `vectors[i*n..(i+1)*n]`: the i-th eigenvalue and its unit eigenvector.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Eigen {
@@ -42,8 +44,7 @@ fn tridiagonalise(a: &mut [f64], n: usize) -> (Vec<f64>, Vec<f64>) {
         }
         // Divided by its largest entry, so that no square over- or underflows.
         v.iter_mut().for_each(|x| *x /= size);
-        let norm = dot(v, v).sqrt();
-        let lead = if v[0] > 0.0 { -norm } else { norm };
+        let lead = -norm(v).copysign(v[0]);
         beside[k] = lead * size;
         v[0] -= lead;
         let scale = 2.0 / dot(v, v);
@@ -56,9 +57,7 @@ fn tridiagonalise(a: &mut [f64], n: usize) -> (Vec<f64>, Vec<f64>) {
             *w = scale * dot(&row[k + 1..], v);
         }
         let half = 0.5 * scale * dot(w, v);
-        for (w, v) in w.iter_mut().zip(v) {
-            *w -= half * v;
-        }
+        add_scaled(w, -half, v);
         for (i, row) in tail.chunks_exact_mut(n).enumerate() {
             let (vi, wi) = (v[i], w[i]);
             for ((x, v), w) in row[k + 1..].iter_mut().zip(v).zip(&*w) {
@@ -92,25 +91,22 @@ fn accumulate(a: &mut [f64], scales: &[f64], n: usize) {
             *p = scale * dot(&row[k + 1..], v);
         }
         for (p, row) in projection.iter().zip(a[(k + 1) * n..].chunks_exact_mut(n)) {
-            for (x, v) in row[k + 1..].iter_mut().zip(v) {
-                *x -= p * v;
-            }
+            add_scaled(&mut row[k + 1..], -p, v);
         }
     }
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
 /// Diagonalises a tridiagonal matrix by QL steps with Wilkinson's shift and turns the rows of `vectors` along.
+///
+/// The entries are at most about 1, so squares cannot overflow, and a coupling whose square would underflow is none.
 fn implicit_ql(d: &mut [f64], e: &mut [f64], vectors: &mut [f64], n: usize) -> Option<()> {
     const MOST_STEPS: usize = 60;
+    const NO_COUPLING: f64 = 1e-140;
     for l in 0..n {
         for step in 0.. {
             // The first coupling from l on that is negligible ends the block to work on.
             let m = (l..n - 1)
-                .find(|&m| e[m].abs() <= f64::EPSILON * (d[m].abs() + d[m + 1].abs()) || e[m].abs() < f64::MIN_POSITIVE)
+                .find(|&m| e[m].abs() <= f64::EPSILON * (d[m].abs() + d[m + 1].abs()) || e[m].abs() < NO_COUPLING)
                 .unwrap_or(n - 1);
             if m == l {
                 break;
@@ -124,7 +120,7 @@ fn implicit_ql(d: &mut [f64], e: &mut [f64], vectors: &mut [f64], n: usize) -> O
             let mut split = false;
             for i in (l..m).rev() {
                 let (f, b) = (s * e[i], c * e[i]);
-                let r = f.hypot(g);
+                let r = (f * f + g * g).sqrt();
                 e[i + 1] = r;
                 if r == 0.0 {
                     // The rotation underflowed: the block falls apart here.
@@ -133,7 +129,7 @@ fn implicit_ql(d: &mut [f64], e: &mut [f64], vectors: &mut [f64], n: usize) -> O
                     split = true;
                     break;
                 }
-                (s, c) = (f / r, g / r);
+                (s, c) = (f * (1.0 / r), g * (1.0 / r));
                 let shifted = d[i + 1] - p;
                 let r = (d[i] - shifted) * s + 2.0 * c * b;
                 p = s * r;

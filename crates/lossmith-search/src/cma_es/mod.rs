@@ -18,6 +18,7 @@
 
 mod constants;
 mod eigen;
+mod linear;
 mod restarts;
 mod stop;
 
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Stream;
 use constants::{Constants, default_population};
+use linear::{add_scaled, dot, identity, mirror, norm};
 
 /// The largest dimension; the covariance matrix has its square.
 pub const MAX_DIMENSION: usize = 2_000;
@@ -403,35 +405,6 @@ fn recompose(basis: &[f64], scales: &[f64]) -> Vec<f64> {
     }
     mirror(&mut matrix, n);
     matrix
-}
-
-/// Copies the lower triangle to the upper one.
-fn mirror(matrix: &mut [f64], n: usize) {
-    for i in 0..n {
-        for j in 0..i {
-            matrix[j * n + i] = matrix[i * n + j];
-        }
-    }
-}
-
-fn identity(n: usize) -> Vec<f64> {
-    let mut matrix = vec![0.0; n * n];
-    matrix.iter_mut().step_by(n + 1).for_each(|v| *v = 1.0);
-    matrix
-}
-
-fn add_scaled(to: &mut [f64], factor: f64, what: &[f64]) {
-    for (a, b) in to.iter_mut().zip(what) {
-        *a += factor * b;
-    }
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-fn norm(a: &[f64]) -> f64 {
-    dot(a, a).sqrt()
 }
 
 fn check_start(mean: &[f64], sigma: f64, settings: &Settings) -> Result<(), CmaEsError> {
