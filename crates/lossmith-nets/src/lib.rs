@@ -4,4 +4,22 @@
 //! training all candidates on the same batches from the same weights makes the comparison paired. Nothing here knows
 //! evolution, files or frameworks.
 
+mod dataset;
+mod error;
+mod init;
 pub mod kernel;
+mod model;
+mod net;
+mod network;
+mod pass;
+mod sgd;
+mod train;
+mod weights;
+
+pub use dataset::{Augment, Dataset};
+pub use error::NetsError;
+pub use model::Model;
+pub use net::{Layer, Net, PRESETS, preset};
+pub use network::{Network, Shape};
+pub use train::{Candidate, Control, Data, End, Event, LossFunction, Outcome, Penalty, Point, Recipe, train};
+pub use weights::{Weight, Weights};

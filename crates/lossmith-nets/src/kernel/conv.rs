@@ -8,6 +8,8 @@
 //! The gradient of the input is the same correlation, of the output's gradient with the window turned round; a stride
 //! spreads that gradient over a grid with zeros between (its cost grows by the stride squared).
 
+#![expect(clippy::needless_range_loop, reason = "a register that is indexed by a variable would live in memory")]
+
 use pulp::{Simd, WithSimd};
 
 use super::simd::dispatch;
@@ -360,20 +362,16 @@ impl Correlate<'_> {
                 let weights = &panel[line * self.run..][..self.run];
                 multiply(simd, &mut sums, self.input, rows.map(|r| r + line * self.pitch), weights);
             }
-            if self.relu {
-                let zero = simd.splat_f32s(0.0);
-                sums = sums.map(
-                    #[inline(always)]
-                    |row| {
-                        row.map(
-                            #[inline(always)]
-                            |v| simd.max_f32s(zero, v),
-                        )
-                    },
-                );
-            }
-            for (values, &place) in sums.iter().zip(&self.places[first..]) {
-                store(simd, values, &mut self.output[place + column..][..valid]);
+            let zero = simd.splat_f32s(0.0);
+            let places = &self.places[first..];
+            for r in 0..TILE {
+                if r < places.len() {
+                    for w in 0..W {
+                        // Zero first: so the maximum with what is not a number is not a number.
+                        sums[r][w] = if self.relu { simd.max_f32s(zero, sums[r][w]) } else { sums[r][w] };
+                    }
+                    store(simd, &sums[r], &mut self.output[places[r] + column..][..valid]);
+                }
             }
         }
     }
@@ -462,8 +460,10 @@ impl Outer<'_> {
                 }
             }
         }
-        for (r, row) in sums.iter().enumerate().skip(skip) {
-            self.add(simd, row, place + r * self.out, full);
+        for r in 0..TILE {
+            if r >= skip {
+                self.add(simd, &sums[r], place + r * self.out, full);
+            }
         }
     }
 
@@ -484,15 +484,19 @@ impl Outer<'_> {
             let values = &self.input[window + at..][..rows];
             let mut gradient = [simd.splat_f32s(0.0); W];
             load(simd, &self.gradient[pixel + column..][..valid], &mut gradient);
-            for (sum, &value) in sums.iter_mut().zip(values) {
-                let value = simd.splat_f32s(value);
-                for w in 0..W {
-                    sum[w] = simd.mul_add_e_f32s(value, gradient[w], sum[w]);
+            for r in 0..TILE {
+                if r < rows {
+                    let value = simd.splat_f32s(values[r]);
+                    for w in 0..W {
+                        sums[r][w] = simd.mul_add_e_f32s(value, gradient[w], sums[r][w]);
+                    }
                 }
             }
         }
-        for (r, row) in sums[..rows].iter().enumerate().skip(skip) {
-            self.add(simd, row, place + r * self.out, valid);
+        for r in 0..TILE {
+            if (skip..rows).contains(&r) {
+                self.add(simd, &sums[r], place + r * self.out, valid);
+            }
         }
     }
 
@@ -512,9 +516,12 @@ impl Outer<'_> {
 #[inline(always)]
 fn load<S: Simd, const W: usize>(simd: S, values: &[f32], registers: &mut [S::f32s; W]) {
     let (full, rest) = S::as_simd_f32s(values);
-    registers[..full.len()].copy_from_slice(full);
-    if !rest.is_empty() {
-        registers[full.len()] = simd.partial_load_f32s(rest);
+    for w in 0..W {
+        if w < full.len() {
+            registers[w] = full[w];
+        } else if w == full.len() {
+            registers[w] = simd.partial_load_f32s(rest);
+        }
     }
 }
 
@@ -522,8 +529,11 @@ fn load<S: Simd, const W: usize>(simd: S, values: &[f32], registers: &mut [S::f3
 #[inline(always)]
 fn store<S: Simd, const W: usize>(simd: S, registers: &[S::f32s; W], values: &mut [f32]) {
     let (full, rest) = S::as_mut_simd_f32s(values);
-    full.copy_from_slice(&registers[..full.len()]);
-    if !rest.is_empty() {
-        simd.partial_store_f32s(rest, registers[full.len()]);
+    for w in 0..W {
+        if w < full.len() {
+            full[w] = registers[w];
+        } else if w == full.len() {
+            simd.partial_store_f32s(rest, registers[w]);
+        }
     }
 }
