@@ -5,11 +5,11 @@
 //!
 //! 1. A class whose best possible score `p_i(c) * max_j p_j` stays below the `K`-th of that ranking changes nothing
 //!    (a confidence is at most 1). Probabilities sum to 1, so that few classes pass.
-//! 2. A class that no true triplet asks of `i` can only push others out. It changes nothing unless enough of its pairs could
-//!    pass the last hit of the ranking to push that one out.
+//! 2. A class that no true triplet asks of `i` can only push others out. It changes nothing unless enough of its pairs pass
+//!    the last hit of the ranking to push that one out; scoring them ends as soon as too few are left.
 //! 3. For what is left the pairs that could enter are scored, ranked and merged.
 //!
-//! All three tests hold to the last bit: rounding is monotone, so a bound computed in f32 bounds the score computed in f32.
+//! All tests hold to the last bit: rounding is monotone, so a bound computed in f32 bounds the score computed in f32.
 //!
 //! Cost: `O(E*P)` for the scores of the `E = n*(n-1)` pairs, `O((K + n) log(K + n))` for the sorted list, `O(K + n + G)` per
 //! agent for `G` triplets, `O(1)` per pruned class, and `O(n*P + n log n)` per surviving one.
@@ -17,7 +17,7 @@
 use ndarray::Array2;
 
 use super::reward::share;
-use super::score::{Best, Scorer};
+use super::score::Labelled;
 use super::truncated::Classes;
 use super::{Counterfactuals, Scene};
 
@@ -28,6 +28,10 @@ struct Key(u64);
 impl Key {
     fn new(score: f32, pair: usize) -> Self {
         Self(u64::from(descending(score)) << 32 | pair as u64)
+    }
+
+    fn pair(self) -> usize {
+        self.0 as u32 as usize
     }
 
     /// Whether a pair of this score might come before: equal scores go by index, which the bound does not know.
@@ -89,7 +93,8 @@ pub(super) fn counterfactuals(scene: &Scene<'_>, actions: &[usize], k: usize, cl
                 without
             } else {
                 evaluated += 1;
-                share(merge.found(&rest, &others, agent, class), triplets)
+                let found = merge.found_unless_unchanged(&rest, &others, agent, class);
+                found.map_or(without, |found| share(found, triplets))
             };
         }
     }
@@ -106,29 +111,29 @@ fn by_probability(scene: &Scene<'_>, actions: &[usize]) -> Vec<(usize, f32)> {
 
 impl Ranking {
     fn new(scene: &Scene<'_>, actions: &[usize], k: usize) -> Self {
-        let mut scored: Vec<(Key, Best)> = Vec::with_capacity(scene.pairs());
-        let mut scorer = Scorer::new(scene);
+        let mut scored: Vec<Key> = Vec::with_capacity(scene.pairs());
         for subject in (0..scene.agents()).filter(|&agent| actions[agent] != 0) {
             for object in (0..scene.agents()).filter(|&agent| agent != subject && actions[agent] != 0) {
                 let pair = scene.pair(subject, object);
-                let best = scorer.best(pair, actions[subject], actions[object]);
+                let labelled = Labelled { pair, subject: actions[subject], object: actions[object] };
                 let (p, q) = (scene.policy(subject)[actions[subject]], scene.policy(object)[actions[object]]);
-                scored.push((Key::new(best.confidence * p * q, pair), best));
+                scored.push(Key::new(labelled.confidence(scene) * p * q, pair));
             }
         }
         // Taking an agent out removes at most 2(n-1) pairs.
         let kept = k.saturating_add(2 * (scene.agents() - 1));
         if kept < scored.len() {
-            scored.select_nth_unstable_by_key(kept, |(key, _)| *key);
+            scored.select_nth_unstable(kept);
             scored.truncate(kept);
         }
-        scored.sort_unstable_by_key(|(key, _)| *key);
+        scored.sort_unstable();
         let mut ranking = Self { pairs: Vec::with_capacity(scored.len()), hits: Vec::new() };
-        for (key, best) in scored {
-            let (subject, object) = scene.ends(key.0 as u32 as usize);
+        for key in scored {
+            let (subject, object) = scene.ends(key.pair());
             let start = ranking.hits.len();
             let ends = ((subject, actions[subject]), (object, actions[object]));
-            scene.truth().hits(ends.0, best.predicate, ends.1, |triplet| ranking.hits.push(triplet));
+            let labelled = Labelled { pair: key.pair(), subject: actions[subject], object: actions[object] };
+            scene.truth().hits(ends.0, labelled.predicate(scene), ends.1, |triplet| ranking.hits.push(triplet));
             ranking.pairs.push(Ranked { key, subject, object, hits: (start, ranking.hits.len()) });
         }
         ranking
@@ -195,61 +200,87 @@ struct Merge<'s> {
     scene: &'s Scene<'s>,
     actions: &'s [usize],
     k: usize,
-    scorer: Scorer<'s>,
-    entering: Vec<(Key, Best)>,
+    entering: Vec<Key>,
     /// Triplets that the entering pairs have found already.
     seen: Vec<usize>,
 }
 
 impl<'s> Merge<'s> {
     fn new(scene: &'s Scene<'s>, actions: &'s [usize], k: usize) -> Self {
-        Self { scene, actions, k, scorer: Scorer::new(scene), entering: Vec::new(), seen: Vec::new() }
+        Self { scene, actions, k, entering: Vec::new(), seen: Vec::new() }
     }
 
-    /// How many triplets the graph finds where `agent` has this class.
-    fn found(&mut self, rest: &Rest, others: &[(usize, f32)], agent: usize, class: usize) -> usize {
-        self.collect(rest, others, agent, class);
-        self.entering.sort_unstable_by_key(|(key, _)| *key);
-        let (stay, enter) = self.split(&rest.keys);
+    /// How many triplets the graph finds where `agent` has this class, or nothing if surely as many as without it.
+    fn found_unless_unchanged(
+        &mut self,
+        rest: &Rest,
+        others: &[(usize, f32)],
+        agent: usize,
+        class: usize,
+    ) -> Option<usize> {
+        if self.scene.truth().is_useful(agent, class) {
+            self.collect(rest.bar(self.k), others, agent, class, 0);
+            let (stay, enter) = self.split(&rest.keys);
+            return Some(rest.found[stay] + self.found_by_entering(rest, stay, enter, agent, class));
+        }
+        let place = rest.last_hit?;
+        let needed = self.k.saturating_sub(place);
+        if !self.collect(Some(rest.keys[place]), others, agent, class, needed) {
+            return None;
+        }
+        self.collect(rest.bar(self.k), others, agent, class, 0);
+        Some(rest.found[self.split(&rest.keys).0])
+    }
+
+    /// How many triplets the first `enter` of the entering pairs find that the first `stay` of the rest do not.
+    fn found_by_entering(&mut self, rest: &Rest, stay: usize, enter: usize, agent: usize, class: usize) -> usize {
         self.seen.clear();
-        for (key, best) in &self.entering[..enter] {
-            let (subject, object) = self.scene.ends(key.0 as u32 as usize);
-            let class_of = |a: usize| (a, if a == agent { class } else { self.actions[a] });
+        for key in &self.entering[..enter] {
+            let (subject, object) = self.scene.ends(key.pair());
+            let class_of = |a: usize| if a == agent { class } else { self.actions[a] };
+            let labelled = Labelled { pair: key.pair(), subject: class_of(subject), object: class_of(object) };
+            let ends = ((subject, labelled.subject), (object, labelled.object));
             let seen = &mut self.seen;
-            self.scene.truth().hits(class_of(subject), best.predicate, class_of(object), |triplet| {
+            self.scene.truth().hits(ends.0, labelled.predicate(self.scene), ends.1, |triplet| {
                 if rest.first[triplet] >= stay && !seen.contains(&triplet) {
                     seen.push(triplet);
                 }
             });
         }
-        rest.found[stay] + self.seen.len()
+        self.seen.len()
     }
 
-    /// Scores the pairs that could be among the first `k`, and keeps those that pass the bar.
-    fn collect(&mut self, rest: &Rest, others: &[(usize, f32)], agent: usize, class: usize) {
+    /// Collects the pairs of `agent` that come before the bar, best first; gives up once they must stay below `needed`.
+    fn collect(
+        &mut self,
+        bar: Option<Key>,
+        others: &[(usize, f32)],
+        agent: usize,
+        class: usize,
+        needed: usize,
+    ) -> bool {
         self.entering.clear();
-        let bar = rest.bar(self.k);
         let p = self.scene.policy(agent)[class];
-        for &(other, q) in others {
-            if bar.is_some_and(|bar| !bar.may_follow(p * q)) {
-                break;
+        let passes = |q: f32| bar.is_none_or(|bar| bar.may_follow(p * q));
+        let candidates = others.partition_point(|&(_, q)| passes(q));
+        for (at, &(other, q)) in others[..candidates].iter().enumerate() {
+            if self.entering.len() + 2 * (candidates - at) < needed {
+                return false;
             }
-            if other == agent {
-                continue;
+            if other != agent {
+                let theirs = self.actions[other];
+                self.score(bar, Labelled { pair: self.scene.pair(agent, other), subject: class, object: theirs }, p, q);
+                self.score(bar, Labelled { pair: self.scene.pair(other, agent), subject: theirs, object: class }, q, p);
             }
-            let theirs = self.actions[other];
-            let pair = self.scene.pair(agent, other);
-            let best = self.scorer.best(pair, class, theirs);
-            self.enter(bar, Key::new(best.confidence * p * q, pair), best);
-            let pair = self.scene.pair(other, agent);
-            let best = self.scorer.best(pair, theirs, class);
-            self.enter(bar, Key::new(best.confidence * q * p, pair), best);
         }
+        self.entering.sort_unstable();
+        self.entering.len() >= needed
     }
 
-    fn enter(&mut self, bar: Option<Key>, key: Key, best: Best) {
+    fn score(&mut self, bar: Option<Key>, labelled: Labelled, subject: f32, object: f32) {
+        let key = Key::new(labelled.confidence(self.scene) * subject * object, labelled.pair);
         if bar.is_none_or(|bar| key < bar) {
-            self.entering.push((key, best));
+            self.entering.push(key);
         }
     }
 
@@ -257,7 +288,7 @@ impl<'s> Merge<'s> {
     fn split(&self, keys: &[Key]) -> (usize, usize) {
         let (mut stay, mut enter) = (keys.len(), self.entering.len());
         while stay + enter > self.k {
-            if enter == 0 || (stay > 0 && self.entering[enter - 1].0 < keys[stay - 1]) {
+            if enter == 0 || (stay > 0 && self.entering[enter - 1] < keys[stay - 1]) {
                 stay -= 1;
             } else {
                 enter -= 1;

@@ -9,7 +9,7 @@
 use ndarray::Array2;
 
 use super::reward::f1;
-use super::score::{Best, Scorer};
+use super::score::Labelled;
 use super::truncated::Classes;
 use super::{Counterfactuals, Scene};
 
@@ -35,12 +35,9 @@ struct Graph<'s> {
 }
 
 impl Graph<'_> {
-    fn add(&mut self, subject: (usize, usize), best: Best, object: (usize, usize)) {
-        if !best.beats_none {
-            return;
-        }
+    fn add(&mut self, says: &Said) {
         let mut right = false;
-        self.scene.truth().hits(subject, best.predicate, object, |triplet| {
+        self.scene.truth().hits(says.subject, says.predicate, says.object, |triplet| {
             right = true;
             self.counts.covered += usize::from(self.covers[triplet] == 0);
             self.covers[triplet] += 1;
@@ -49,12 +46,9 @@ impl Graph<'_> {
         self.counts.right += usize::from(right);
     }
 
-    fn remove(&mut self, subject: (usize, usize), best: Best, object: (usize, usize)) {
-        if !best.beats_none {
-            return;
-        }
+    fn remove(&mut self, says: &Said) {
         let mut right = false;
-        self.scene.truth().hits(subject, best.predicate, object, |triplet| {
+        self.scene.truth().hits(says.subject, says.predicate, says.object, |triplet| {
             right = true;
             self.covers[triplet] -= 1;
             self.counts.covered -= usize::from(self.covers[triplet] == 0);
@@ -64,26 +58,29 @@ impl Graph<'_> {
     }
 }
 
-/// The predictions of the pairs of one agent: the pair's two ends with their classes, and what it says.
-type Incident = Vec<((usize, usize), Best, (usize, usize))>;
+/// What a pair says that says more than none; subject and object are an agent and its class.
+#[derive(Clone, Copy, Debug)]
+struct Said {
+    subject: (usize, usize),
+    predicate: usize,
+    object: (usize, usize),
+}
 
 pub(super) fn counterfactuals(scene: &Scene<'_>, actions: &[usize], classes: &Classes) -> Counterfactuals {
     let mut rewards = Array2::from_elem((scene.agents(), scene.classes()), f64::NAN);
-    let mut scorer = Scorer::new(scene);
     let triplets = scene.truth().triplets().len();
     let mut graph = Graph { scene, counts: Counts::default(), covers: vec![0; triplets] };
-    let mut incident = Incident::new();
+    let (mut own, mut changed) = (Vec::new(), Vec::new());
     for agent in 0..scene.agents() {
-        pairs_of(scene, &mut scorer, actions, agent, actions[agent], &mut incident);
+        said_by(scene, actions, agent, actions[agent], &mut own);
         // Each pair is added once: with its subject.
-        incident.iter().filter(|(subject, ..)| subject.0 == agent).for_each(|&(s, best, o)| graph.add(s, best, o));
+        own.iter().filter(|says| says.subject.0 == agent).for_each(|says| graph.add(says));
     }
     let reward = graph.counts.f1(triplets);
     let mut evaluated = 0;
     for agent in 0..scene.agents() {
-        pairs_of(scene, &mut scorer, actions, agent, actions[agent], &mut incident);
-        let own = incident.clone();
-        own.iter().for_each(|&(s, best, o)| graph.remove(s, best, o));
+        said_by(scene, actions, agent, actions[agent], &mut own);
+        own.iter().for_each(|says| graph.remove(says));
         let without = graph.counts;
         for class in classes.of(agent, scene.classes()) {
             let useful = scene.truth().is_useful(agent, class);
@@ -93,42 +90,39 @@ pub(super) fn counterfactuals(scene: &Scene<'_>, actions: &[usize], classes: &Cl
                 without.f1(triplets)
             } else if useful {
                 evaluated += 1;
-                pairs_of(scene, &mut scorer, actions, agent, class, &mut incident);
-                incident.iter().for_each(|&(s, best, o)| graph.add(s, best, o));
-                let changed = graph.counts.f1(triplets);
-                incident.iter().for_each(|&(s, best, o)| graph.remove(s, best, o));
-                changed
+                said_by(scene, actions, agent, class, &mut changed);
+                changed.iter().for_each(|says| graph.add(says));
+                let reward = graph.counts.f1(triplets);
+                changed.iter().for_each(|says| graph.remove(says));
+                reward
             } else {
                 evaluated += 1;
-                let more = predicted(scene, &scorer, actions, agent, class);
+                let more = predicted(scene, actions, agent, class);
                 Counts { predicted: without.predicted + more, ..without }.f1(triplets)
             };
         }
-        own.iter().for_each(|&(s, best, o)| graph.add(s, best, o));
+        own.iter().for_each(|says| graph.add(says));
     }
     Counterfactuals { reward, rewards, evaluated }
 }
 
-/// What the pairs of `agent` say where it has this class: none if it is background.
-fn pairs_of(
-    scene: &Scene<'_>,
-    scorer: &mut Scorer<'_>,
-    actions: &[usize],
-    agent: usize,
-    class: usize,
-    incident: &mut Incident,
-) {
-    incident.clear();
+/// What the pairs of `agent` say where it has this class: nothing if it is background.
+fn said_by(scene: &Scene<'_>, actions: &[usize], agent: usize, class: usize, said: &mut Vec<Said>) {
+    said.clear();
     for other in others(scene, actions, agent).filter(|_| class != 0) {
         let (own, theirs) = ((agent, class), (other, actions[other]));
-        incident.push((own, scorer.best(scene.pair(agent, other), class, theirs.1), theirs));
-        incident.push((theirs, scorer.best(scene.pair(other, agent), theirs.1, class), own));
+        for (subject, object) in [(own, theirs), (theirs, own)] {
+            let labelled = Labelled { pair: scene.pair(subject.0, object.0), subject: subject.1, object: object.1 };
+            if labelled.beats_none(scene) {
+                said.push(Said { subject, predicate: labelled.predicate(scene), object });
+            }
+        }
     }
 }
 
-/// How many pairs of `agent` predict anything where it has this class.
-fn predicted(scene: &Scene<'_>, scorer: &Scorer<'_>, actions: &[usize], agent: usize, class: usize) -> usize {
-    let speaks = |pair, s, o| usize::from(scorer.beats_none(pair, s, o));
+/// How many pairs of `agent` say more than none where it has this class.
+fn predicted(scene: &Scene<'_>, actions: &[usize], agent: usize, class: usize) -> usize {
+    let speaks = |pair, subject, object| usize::from(Labelled { pair, subject, object }.beats_none(scene));
     let both = |other: usize| {
         let theirs = actions[other];
         speaks(scene.pair(agent, other), class, theirs) + speaks(scene.pair(other, agent), theirs, class)

@@ -27,6 +27,7 @@
 //! # Ok::<(), lossmith::critic::CriticError>(())
 //! ```
 
+mod bias;
 mod exact;
 mod exact_spice;
 mod naive;
@@ -35,7 +36,9 @@ mod scene;
 mod score;
 mod truncated;
 mod truth;
+mod weights;
 
+pub use bias::Bias;
 pub use reward::Reward;
 pub use scene::Scene;
 pub use truth::Truth;

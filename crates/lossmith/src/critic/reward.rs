@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::score::Scorer;
+use super::score::Labelled;
 use super::{CriticError, Scene};
 
 /// What a sampled graph is rewarded for.
@@ -86,7 +86,6 @@ struct Prediction {
 
 /// The predictions of all pairs without background, in the order of the pairs.
 fn predictions(scene: &Scene<'_>, actions: &[usize]) -> Vec<Prediction> {
-    let mut scorer = Scorer::new(scene);
     let mut all = Vec::with_capacity(scene.pairs());
     for pair in 0..scene.pairs() {
         let (subject, object) = scene.ends(pair);
@@ -94,10 +93,11 @@ fn predictions(scene: &Scene<'_>, actions: &[usize]) -> Vec<Prediction> {
         if s == 0 || o == 0 {
             continue;
         }
-        let best = scorer.best(pair, s, o);
+        let labelled = Labelled { pair, subject: s, object: o };
         // The absolute value takes the sign off a negative zero.
-        let score = (best.confidence * scene.policy(subject)[s] * scene.policy(object)[o]).abs();
-        all.push(Prediction { score, subject, object, predicate: best.predicate, beats_none: best.beats_none });
+        let score = (labelled.confidence(scene) * scene.policy(subject)[s] * scene.policy(object)[o]).abs();
+        let (predicate, beats_none) = (labelled.predicate(scene), labelled.beats_none(scene));
+        all.push(Prediction { score, subject, object, predicate, beats_none });
     }
     all
 }

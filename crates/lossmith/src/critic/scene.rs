@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use ndarray::{ArrayView, ArrayView2, ArrayView3, Dimension};
+use ndarray::{ArrayView, ArrayView2, Dimension};
 
-use super::{CriticError, Truth};
+use super::weights::{Row, Weights};
+use super::{Bias, CriticError, Truth};
 
 /// The largest logit: two of them still add up without overflow.
 const LARGEST: f32 = 1e30;
@@ -17,7 +18,10 @@ pub struct Scene<'a> {
     predicates: usize,
     probabilities: Cow<'a, [f32]>,
     pair_logits: Cow<'a, [f32]>,
-    bias: Option<Cow<'a, [f32]>>,
+    weights: Weights,
+    bias: Option<&'a Bias>,
+    /// Stands for the bias where there is none.
+    no_bias: Weights,
     truth: &'a Truth,
 }
 
@@ -26,14 +30,16 @@ impl<'a> Scene<'a> {
     ///
     /// * `probabilities` `[n,C]`: of each agent's classes, between 0 and 1, each row summing to 1
     /// * `pair_logits` `[n*(n-1),1+P]`: of the predicates of each ordered pair, row-major without `i = i`
-    /// * `bias` `[C,C,1+P]`: added to the logits of a pair by the classes of its subject and object (the frequency bias)
+    /// * `bias`: added to the logits of a pair by the classes of its subject and object; without it they do not depend on them
+    ///
+    /// Costs `O(n*n*P)`: the exponentials of all pair logits, once.
     ///
     /// # Errors
     /// A shape that does not fit, a value that is not finite or no probability, a truth that names other agents or classes.
     pub fn new(
         probabilities: ArrayView2<'a, f32>,
         pair_logits: ArrayView2<'a, f32>,
-        bias: Option<ArrayView3<'a, f32>>,
+        bias: Option<&'a Bias>,
         truth: &'a Truth,
     ) -> Result<Self, CriticError> {
         let (agents, classes) = probabilities.dim();
@@ -47,36 +53,21 @@ impl<'a> Scene<'a> {
             return Err(CriticError::new("pair_logits", format!("{right}, found shape [{pairs},{columns}]")));
         }
         if let Some(bias) = bias
-            && bias.dim() != (classes, classes, columns)
+            && bias.shape() != (classes, columns)
         {
-            let message = format!("expected shape [{classes},{classes},{columns}], found {:?}", bias.shape());
+            let (c, k) = bias.shape();
+            let message = format!("expected shape [{classes},{classes},{columns}], found [{c},{c},{k}]");
             return Err(CriticError::new("bias", message));
         }
         truth.check(agents, classes, columns)?;
-        let scene = Self {
-            agents,
-            classes,
-            predicates: columns - 1,
-            probabilities: flat(probabilities),
-            pair_logits: flat(pair_logits),
-            bias: bias.map(flat),
-            truth,
-        };
-        scene.check_values()?;
-        Ok(scene)
-    }
-
-    fn check_values(&self) -> Result<(), CriticError> {
-        for (agent, row) in self.probabilities.chunks_exact(self.classes).enumerate() {
-            let sum: f64 = row.iter().map(|&p| f64::from(p)).sum();
-            let fits = row.iter().all(|p| (0.0..=1.0).contains(p)) && (sum - 1.0).abs() <= 1e-3;
-            if !fits {
-                let message = format!("row {agent}: expected probabilities that sum to 1, found the sum {sum}");
-                return Err(CriticError::new("probabilities", message));
-            }
-        }
-        check_finite("pair_logits", &self.pair_logits, self.columns())?;
-        self.bias.as_ref().map_or(Ok(()), |bias| check_finite("bias", bias, self.columns()))
+        let probabilities = flat(probabilities);
+        check_probabilities(&probabilities, classes)?;
+        let pair_logits = flat(pair_logits);
+        check_finite("pair_logits", &pair_logits, columns)?;
+        let weights = Weights::new(&pair_logits, columns);
+        let no_bias = Weights::new(&vec![0.0; columns], columns);
+        let predicates = columns - 1;
+        Ok(Self { agents, classes, predicates, probabilities, pair_logits, weights, bias, no_bias, truth })
     }
 
     /// Whether these are one class per agent.
@@ -155,22 +146,40 @@ impl<'a> Scene<'a> {
         &self.pair_logits[pair * self.columns()..][..self.columns()]
     }
 
-    /// The bias of a pair of classes, if there is a table.
+    pub(super) fn weights(&self, pair: usize) -> Row<'_> {
+        self.weights.row(pair)
+    }
+
     pub(super) fn bias(&self, subject_class: usize, object_class: usize) -> Option<&[f32]> {
-        let row = (subject_class * self.classes + object_class) * self.columns();
-        self.bias.as_ref().map(|table| &table[row..][..self.columns()])
+        self.bias.map(|bias| bias.logits(subject_class, object_class))
+    }
+
+    pub(super) fn bias_weights(&self, subject_class: usize, object_class: usize) -> Row<'_> {
+        self.bias.map_or_else(|| self.no_bias.row(0), |bias| bias.weights(subject_class, object_class))
     }
 }
 
+fn check_probabilities(probabilities: &[f32], classes: usize) -> Result<(), CriticError> {
+    for (agent, row) in probabilities.chunks_exact(classes).enumerate() {
+        let sum: f64 = row.iter().map(|&p| f64::from(p)).sum();
+        let fits = row.iter().all(|p| (0.0..=1.0).contains(p)) && (sum - 1.0).abs() <= 1e-3;
+        if !fits {
+            let message = format!("row {agent}: expected probabilities that sum to 1, found the sum {sum}");
+            return Err(CriticError::new("probabilities", message));
+        }
+    }
+    Ok(())
+}
+
 /// The elements in row-major order, copied only where they lie otherwise.
-fn flat<'a, D: Dimension>(view: ArrayView<'a, f32, D>) -> Cow<'a, [f32]> {
+pub(super) fn flat<'a, D: Dimension>(view: ArrayView<'a, f32, D>) -> Cow<'a, [f32]> {
     match view.to_slice() {
         Some(slice) => Cow::Borrowed(slice),
         None => Cow::Owned(view.iter().copied().collect()),
     }
 }
 
-fn check_finite(name: &'static str, values: &[f32], columns: usize) -> Result<(), CriticError> {
+pub(super) fn check_finite(name: &'static str, values: &[f32], columns: usize) -> Result<(), CriticError> {
     // No early end, so that the test of a whole row is vector code.
     let fits = |row: &[f32]| row.iter().fold(true, |fits, v| fits & (v.abs() <= LARGEST));
     match values.chunks_exact(columns).position(|row| !fits(row)) {

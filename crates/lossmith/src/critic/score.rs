@@ -1,130 +1,122 @@
 //! What an ordered pair says once both its ends have a class: the best predicate, and how sure it is.
+//!
+//! Everything that ranks or counts pairs goes through here, so that the fast ways and the oracle see the same bits.
 
 use super::Scene;
+use super::weights::{LANES, Row};
 
-/// The width in which rows are padded, so that the loops over them become vector code.
-const LANES: usize = 16;
+/// Weights that sum to less have lost their largest terms to underflow: the softmax is then taken of the logits themselves.
+const LEAST_SUM: f32 = 1e-30;
 
-/// The best predicate of an ordered pair.
+/// An ordered pair of agents and their classes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Labelled {
+    /// The row of the pair.
+    pub pair: usize,
+    /// The class of the subject.
+    pub subject: usize,
+    /// The class of the object.
+    pub object: usize,
+}
+
+impl Labelled {
+    /// The softmax probability, in f32, of the most probable predicate other than none; at most 1.
+    pub fn confidence(self, scene: &Scene<'_>) -> f32 {
+        let (most, sum) = most_and_sum(scene.weights(self.pair), scene.bias_weights(self.subject, self.object));
+        if sum >= LEAST_SUM { most / sum } else { self.plain(scene).confidence }
+    }
+
+    /// The most probable predicate other than none, the lowest where several are.
+    pub fn predicate(self, scene: &Scene<'_>) -> usize {
+        let (logits, bias) = (scene.weights(self.pair), scene.bias_weights(self.subject, self.object));
+        let (most, sum) = most_and_sum(logits, bias);
+        if sum < LEAST_SUM {
+            return self.plain(scene).predicate;
+        }
+        let mut products = logits.predicates.iter().zip(bias.predicates).map(|(z, b)| z * b);
+        products.position(|product| product == most).unwrap_or(0) + 1
+    }
+
+    /// Whether some predicate is more probable than none: then the pair is part of the graph that SPICE judges.
+    pub fn beats_none(self, scene: &Scene<'_>) -> bool {
+        let (logits, bias) = (scene.weights(self.pair), scene.bias_weights(self.subject, self.object));
+        let none = logits.none * bias.none;
+        // Most pairs are settled by the most probable predicate of the logits alone, and by the product of both maxima.
+        let one = logits.predicates[logits.largest] * bias.predicates[logits.largest];
+        if one > none && one >= LEAST_SUM {
+            return true;
+        }
+        if none >= LEAST_SUM && logits.predicates[logits.largest] * bias.predicates[bias.largest] <= none {
+            return false;
+        }
+        let (most, sum) = most_and_sum(logits, bias);
+        if sum >= LEAST_SUM { most > none } else { self.plain(scene).beats_none }
+    }
+
+    /// The same from the logits themselves, in f64: the plain way, for what the weights cannot hold.
+    fn plain(self, scene: &Scene<'_>) -> Best {
+        let logits = scene.logits(self.pair);
+        let bias = scene.bias(self.subject, self.object);
+        let sum_of = |r: usize| f64::from(logits[r]) + bias.map_or(0.0, |b| f64::from(b[r]));
+        let all: Vec<f64> = (0..logits.len()).map(sum_of).collect();
+        let best = (1..all.len()).fold(1, |best, r| if all[r] > all[best] { r } else { best });
+        let sum: f64 = all.iter().map(|z| (z - all[best]).exp()).sum();
+        Best { predicate: best, confidence: (1.0 / sum) as f32, beats_none: all[best] > all[0] }
+    }
+}
+
+/// All that a pair says.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Best {
-    /// The predicate other than none with the largest logit, the lowest where several are.
-    pub predicate: usize,
-    /// Its softmax probability, none included in the sum.
-    pub confidence: f32,
-    /// Whether none has a smaller logit: then the pair is part of the graph that SPICE judges.
-    pub beats_none: bool,
+struct Best {
+    predicate: usize,
+    confidence: f32,
+    beats_none: bool,
 }
 
-/// Room for one row of logits: the predicates, then none, then padding.
-#[derive(Clone, Debug)]
-pub(super) struct Scorer<'s> {
-    scene: &'s Scene<'s>,
-    row: Vec<f32>,
-}
-
-impl<'s> Scorer<'s> {
-    pub fn new(scene: &'s Scene<'s>) -> Self {
-        let padded = scene.columns().next_multiple_of(LANES);
-        Self { scene, row: vec![f32::MIN; padded] }
-    }
-
-    /// The best predicate of the pair under the classes of its subject and object.
-    pub fn best(&mut self, pair: usize, subject_class: usize, object_class: usize) -> Best {
-        let none = self.load(pair, subject_class, object_class);
-        let largest = largest(&self.row);
-        let at = self.row.iter().position(|&v| v == largest).unwrap_or(0);
-        self.row[self.scene.predicates()] = none;
-        let top = largest.max(none);
-        let confidence = exp(largest - top) / sum_of_exponentials(&self.row, top);
-        Best { predicate: at + 1, confidence, beats_none: largest > none }
-    }
-
-    /// Whether some predicate has a larger logit than none, which needs no softmax.
-    pub fn beats_none(&self, pair: usize, subject_class: usize, object_class: usize) -> bool {
-        let logits = self.scene.logits(pair);
-        match self.scene.bias(subject_class, object_class) {
-            None => logits[1..].iter().fold(false, |beats, &z| beats | (z > logits[0])),
-            Some(bias) => {
-                let none = logits[0] + bias[0];
-                logits[1..].iter().zip(&bias[1..]).fold(false, |beats, (z, b)| beats | (z + b > none))
-            }
+/// The largest product of the predicates' weights, and the sum of all products with that of none.
+fn most_and_sum(logits: Row<'_>, bias: Row<'_>) -> (f32, f32) {
+    let (mut most, mut sum) = ([0f32; LANES], [0f32; LANES]);
+    for (z, b) in logits.predicates.chunks_exact(LANES).zip(bias.predicates.chunks_exact(LANES)) {
+        for lane in 0..LANES {
+            let product = z[lane] * b[lane];
+            sum[lane] += product;
+            most[lane] = if product > most[lane] { product } else { most[lane] };
         }
     }
-
-    /// Puts the predicates' logits into the row, where none stays out for now, and gives the logit of none.
-    fn load(&mut self, pair: usize, subject_class: usize, object_class: usize) -> f32 {
-        let logits = self.scene.logits(pair);
-        let predicates = logits.len() - 1;
-        self.row[predicates] = f32::MIN;
-        let to = &mut self.row[..predicates];
-        match self.scene.bias(subject_class, object_class) {
-            None => {
-                to.copy_from_slice(&logits[1..]);
-                logits[0]
-            }
-            Some(bias) => {
-                for ((to, z), b) in to.iter_mut().zip(&logits[1..]).zip(&bias[1..]) {
-                    *to = z + b;
-                }
-                logits[0] + bias[0]
-            }
-        }
-    }
-}
-
-fn largest(row: &[f32]) -> f32 {
-    let mut lanes = [f32::MIN; LANES];
-    for chunk in row.chunks_exact(LANES) {
-        for (lane, &v) in lanes.iter_mut().zip(chunk) {
-            *lane = if v > *lane { v } else { *lane };
-        }
-    }
-    lanes.iter().copied().fold(f32::MIN, f32::max)
-}
-
-fn sum_of_exponentials(row: &[f32], top: f32) -> f32 {
-    let mut lanes = [0f32; LANES];
-    for chunk in row.chunks_exact(LANES) {
-        for (lane, &v) in lanes.iter_mut().zip(chunk) {
-            *lane += exp(v - top);
-        }
-    }
-    lanes.iter().sum()
-}
-
-/// `exp(x)` for `x <= 0`, within 2 units in the last place, exactly 1 at 0; written so that a loop over it becomes
-/// vector code, which the standard library's does not. Below -87 it stays at `exp(-87)`, about 1.6e-38.
-#[inline(always)]
-fn exp(x: f32) -> f32 {
-    // x = k*ln 2 + r with |r| <= ln(2)/2; adding 1.5*2^23 rounds k to the nearest integer and leaves it in the low bits.
-    const ROUND: f32 = 12_582_912.0;
-    let x = if x < -87.0 { -87.0 } else { x };
-    let rounded = x * std::f32::consts::LOG2_E + ROUND;
-    let k = rounded - ROUND;
-    let r = (x - k * 0.693_359_4) + k * 2.121_944_4e-4;
-    let p = 1.987_569_1e-4;
-    let p = p * r + 1.398_199_9e-3;
-    let p = p * r + 8.333_452e-3;
-    let p = p * r + 4.166_579_6e-2;
-    let p = p * r + 1.666_666_5e-1;
-    let p = p * r + 0.5;
-    let value = p * r * r + r + 1.0;
-    let scale = rounded.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23;
-    value * f32::from_bits(scale)
+    let none = logits.none * bias.none;
+    (most.iter().copied().fold(0.0, f32::max), sum.iter().sum::<f32>() + none)
 }
 
 #[cfg(test)]
 mod tests {
+    use ndarray::{Array2, Array3};
+    use rand::rngs::ChaCha8Rng;
+    use rand::{RngExt, SeedableRng};
+
+    use super::super::{Bias, Truth};
     use super::*;
 
+    /// Both forms agree with each other, from ordinary logits to such that leave no weight above underflow.
     #[test]
-    fn exp_is_close_everywhere_and_exact_at_0() {
-        assert_eq!(exp(0.0), 1.0);
-        for step in 0..=870_000 {
-            let x = -(step as f32) * 1e-4;
-            let wanted = f64::from(x).exp();
-            assert!((f64::from(exp(x)) / wanted - 1.0).abs() < 2.4e-7, "exp({x}) = {}, not {wanted}", exp(x));
+    fn weights_say_what_logits_say() {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let truth = Truth::new(vec![1, 1], Vec::new()).unwrap();
+        for spread in [0.1, 2.0, 10.0, 60.0, 1e3, 1e9] {
+            let policy = Array2::from_elem((2, 3), 1.0 / 3.0);
+            let logits = Array2::from_shape_simple_fn((2, 20), || rng.random_range(-spread..spread));
+            let table = Array3::from_shape_simple_fn((3, 3, 20), || rng.random_range(-spread..spread));
+            let bias = Bias::new(table.view()).unwrap();
+            for bias in [None, Some(&bias)] {
+                let scene = Scene::new(policy.view(), logits.view(), bias, &truth).unwrap();
+                for (pair, subject, object) in [(0, 0, 1), (0, 2, 2), (1, 1, 1), (1, 2, 0)] {
+                    let labelled = Labelled { pair, subject, object };
+                    let plain = labelled.plain(&scene);
+                    let error = (labelled.confidence(&scene) - plain.confidence).abs() / plain.confidence.max(1e-6);
+                    assert!(error < 3e-6 * spread.clamp(1.0, 100.0), "{spread}: {error}");
+                    assert_eq!(labelled.predicate(&scene), plain.predicate, "{spread}");
+                    assert_eq!(labelled.beats_none(&scene), plain.beats_none, "{spread}");
+                }
+            }
         }
     }
 }

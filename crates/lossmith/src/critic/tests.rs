@@ -8,15 +8,14 @@ use super::*;
 struct Example {
     policy: Array2<f32>,
     pair_logits: Array2<f32>,
-    bias: Option<Array3<f32>>,
+    bias: Option<Bias>,
     truth: Truth,
     actions: Vec<usize>,
 }
 
 impl Example {
     fn scene(&self) -> Scene<'_> {
-        let bias = self.bias.as_ref().map(|table| table.view());
-        Scene::new(self.policy.view(), self.pair_logits.view(), bias, &self.truth).unwrap()
+        Scene::new(self.policy.view(), self.pair_logits.view(), self.bias.as_ref(), &self.truth).unwrap()
     }
 }
 
@@ -33,8 +32,9 @@ fn example(rng: &mut ChaCha8Rng) -> Example {
     let mut policy = Array2::from_shape_simple_fn((agents, classes), || logit(rng, sharp).exp());
     policy.rows_mut().into_iter().for_each(|mut row| row /= row.sum());
     let pair_logits = Array2::from_shape_simple_fn((agents * (agents - 1), columns), || logit(rng, 2.0));
-    let bias =
-        rng.random_bool(0.8).then(|| Array3::from_shape_simple_fn((classes, classes, columns), || logit(rng, 2.0)));
+    let with_bias = rng.random_bool(0.8);
+    let table = Array3::from_shape_simple_fn((classes, classes, columns), || logit(rng, 2.0));
+    let bias = with_bias.then(|| Bias::new(table.view()).unwrap());
     let actions: Vec<usize> = (0..agents).map(|_| rng.random_range(0..classes)).collect();
     Example { policy, pair_logits, bias, truth: truth(rng, agents, classes, columns, &actions), actions }
 }

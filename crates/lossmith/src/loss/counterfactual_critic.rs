@@ -18,7 +18,7 @@ use ndarray::{Array2, ArrayD, ArrayView2, ArrayViewD, Ix2, Ix3, IxDyn};
 use super::{
     Arguments, Array, Entry, Evaluation, Family, InputSpec, Inputs, Loss, LossError, Param, ParamKind, ScalarType,
 };
-use crate::critic::{Critic, CriticError, Judgement, Kind, Reward, Scene, Truth};
+use crate::critic::{Bias, Critic, CriticError, Judgement, Kind, Reward, Scene, Truth};
 use crate::expr::{Expr, Kernel, Variables};
 
 const VARIABLES: Variables = &["a", "l"];
@@ -144,11 +144,12 @@ impl Loss for CounterfactualCritic {
     fn evaluate(&self, inputs: &Inputs) -> Result<Evaluation, LossError> {
         let logits = fixed::<Ix2>("class_logits", inputs.f32("class_logits", 2)?)?;
         let pair_logits = fixed::<Ix2>("pair_logits", inputs.f32("pair_logits", 2)?)?;
-        let bias = if inputs.has("bias") { Some(fixed::<Ix3>("bias", inputs.f32("bias", 3)?)?) } else { None };
+        let bias =
+            if inputs.has("bias") { Some(Bias::new(fixed::<Ix3>("bias", inputs.f32("bias", 3)?)?)?) } else { None };
         let truth = truth(inputs)?;
         let actions = indices("actions", inputs.i64("actions", 1)?)?;
         let (policy, log_policy) = softmax(logits);
-        let scene = Scene::new(policy.view(), pair_logits, bias, &truth)?;
+        let scene = Scene::new(policy.view(), pair_logits, bias.as_ref(), &truth)?;
         let judged = Critic::new(self.kind, self.reward).judge(&scene, &actions)?;
         Ok(self.surrogate(judged, &policy, &log_policy, &actions))
     }
