@@ -175,6 +175,42 @@ impl GraphScores {
     }
 }
 
+impl GraphScores {
+    /// Checks that there is a column for "no relation" and one for each of `predicates`.
+    ///
+    /// # Errors
+    /// There are more or fewer.
+    pub fn check_width(&self, predicates: usize) -> Result<(), GraphError> {
+        if self.pairs.is_empty() || self.predicate_count() == predicates {
+            return Ok(());
+        }
+        let found = self.predicates.ncols();
+        Err(GraphError(format!(
+            "rows of {found} predicate scores, expected {} (none and {predicates})",
+            predicates + 1
+        )))
+    }
+
+    /// Checks that the boxes (and the labels) are those of the truth, in its order.
+    ///
+    /// # Errors
+    /// The first that is not.
+    pub fn check_given(&self, truth: &SceneGraph, boxes: bool, labels: bool) -> Result<(), GraphError> {
+        if boxes {
+            same_length("boxes", self.boxes.len(), "boxes of the truth", truth.boxes.len())?;
+            if let Some(at) = (0..self.boxes.len()).find(|&at| self.boxes[at] != truth.boxes[at]) {
+                let (found, given) = (self.boxes[at], truth.boxes[at]);
+                return Err(GraphError(format!("box {at} is {found:?}, but boxes are given and it is {given:?}")));
+            }
+        }
+        if labels && let Some(at) = (0..self.labels.len()).find(|&at| self.labels[at] != truth.labels[at]) {
+            let (found, given) = (self.labels[at], truth.labels[at]);
+            return Err(GraphError(format!("label {at} is {found}, but labels are given and it is {given}")));
+        }
+        Ok(())
+    }
+}
+
 fn check_boxes(boxes: &[Corners], labels: usize) -> Result<(), GraphError> {
     same_length("labels", labels, "boxes", boxes.len())?;
     for (at, b) in boxes.iter().enumerate() {

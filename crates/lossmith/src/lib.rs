@@ -8,6 +8,7 @@ pub mod critic;
 pub mod expr;
 pub mod graph;
 pub mod loss;
-mod simd;
+pub mod metric;
 pub mod polar;
+mod simd;
 pub mod stats;

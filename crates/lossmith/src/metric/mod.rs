@@ -1,0 +1,7 @@
+//! Metrics: one file per protocol, in f64, streaming image by image.
+
+mod average_precision;
+pub mod openimages_vrd;
+pub mod triplets;
+pub mod visual_genome;
+pub mod vrd;
