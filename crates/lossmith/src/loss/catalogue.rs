@@ -5,17 +5,26 @@ use super::counterfactual_critic;
 use super::discriminative;
 use super::graphical_contrastive;
 use super::{Arguments, Inputs, Loss, LossError, ScalarType};
-use super::{baikal, cross_entropy, label_smoothing, poly};
+use super::{baikal, cross_entropy, label_smoothing, pointwise, poly, structural_risk};
 use super::{focal, polar_centerness, polar_iou, smooth_l1_rays};
 use crate::expr::Variables;
 
 /// Every loss, in the order in which it is listed.
 pub static ENTRIES: &[&Entry] = &[
+    &pointwise::ZERO_ONE,
+    &pointwise::TOLERANT_ZERO_ONE,
+    &pointwise::PERCEPTRON,
+    &pointwise::HINGE,
+    &pointwise::ABSOLUTE,
+    &pointwise::LOG,
+    &pointwise::SQUARED,
+    &pointwise::EXPONENTIAL,
     &cross_entropy::ENTRY,
     &baikal::BAIKAL,
     &baikal::BAIKAL_CMA,
     &poly::ENTRY,
     &label_smoothing::ENTRY,
+    &structural_risk::ENTRY,
     &polar_iou::ENTRY,
     &smooth_l1_rays::ENTRY,
     &polar_centerness::ENTRY,

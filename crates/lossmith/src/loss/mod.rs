@@ -12,6 +12,7 @@ mod focal;
 pub mod graphical_contrastive;
 mod inputs;
 mod label_smoothing;
+mod pointwise;
 pub mod polar_centerness;
 #[cfg(test)]
 mod polar_fixture;
@@ -20,6 +21,7 @@ mod poly;
 mod rays;
 mod smooth_l1_rays;
 mod spec;
+pub mod structural_risk;
 
 pub use catalogue::{Entry, Family, InputSpec, Param, ParamKind};
 pub use class::ClassLoss;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{ClassLoss, Entry, Loss, LossError, Param, ParamKind};
+use super::{ClassLoss, Entry, Loss, LossError, Param, ParamKind, structural_risk};
 use crate::expr::{CLASS_VARIABLES, Expr, Variables, is_name};
 
 /// A loss as a user names it; its text form is its identity in recipes, logs and reports.
@@ -46,7 +46,9 @@ impl Spec {
             Some((head, rest)) => (head.trim(), rest.strip_suffix(')')),
             None => (text, Some("")),
         };
-        if let (Some(entry), Some(list)) = (Entry::find(head), list) {
+        // `log` is a loss, but `log(y)` is a formula.
+        let call = is_function(head) && list != Some("");
+        if let (Some(entry), Some(list), false) = (Entry::find(head), list, call) {
             return Ok(Self::Named(Arguments::parse(entry, list)?));
         }
         match Expr::parse(text, CLASS_VARIABLES) {
@@ -237,7 +239,9 @@ impl Value {
                 Ok(()) => Ok(Self::Word(bare.to_owned())),
                 Err(message) => Err(wrong(message)),
             },
-            ParamKind::Kernel { variables, .. } => Ok(Self::Kernel(Expr::parse(bare, variables)?)),
+            ParamKind::Kernel { variables, .. } => {
+                Ok(Self::Kernel(Expr::parse(structural_risk::spelled_out(bare, variables), variables)?))
+            }
         }
     }
 
