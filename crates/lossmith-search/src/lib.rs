@@ -9,7 +9,10 @@
 pub mod archive;
 pub mod cma_es;
 pub mod coefficients;
+pub mod filters;
 pub mod gp;
+pub mod halving;
 mod stream;
+pub mod taylor;
 
 pub use stream::Stream;

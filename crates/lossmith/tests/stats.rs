@@ -110,7 +110,7 @@ fn the_verdict_names_the_winner_or_nobody() {
 
     assert_eq!(verdict(&["a", "b"], &[vec![1.0], vec![2.0]]).winner, None);
     assert_eq!(verdict(&["a", "b"], &[base.clone(), base.clone()]).winner, None);
-    assert!(Verdict::new(&["a"], &[base.clone()], 0.01).is_err());
+    assert!(Verdict::new(&["a"], std::slice::from_ref(&base), 0.01).is_err());
     let error = Verdict::new(&["a", "b"], &[base, vec![f64::INFINITY; 10]], 0.01).unwrap_err().to_string();
     assert_eq!(error, "value 0 of b is not finite");
 }
