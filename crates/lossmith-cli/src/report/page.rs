@@ -1,0 +1,318 @@
+//! From the data of a report to its HTML.
+
+use lossmith::expr::{CLASS_VARIABLES, Expr};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::{BinaryCurves, Candidate, Comparison, Curve, Generation, Provenance, ReportData};
+use crate::plot::{self, Axis, Bars, Chart, Drawing, Row, Series, number};
+
+/// Formulas of the hall of fame that are drawn as trees; all are listed.
+const DRAWN_TREES: usize = 6;
+/// The binary losses are drawn up to this value above their lowest, so that a pole does not flatten everything else.
+const BINARY_SPAN: f64 = 8.0;
+
+/// The whole page.
+pub fn page(data: &ReportData) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="generator" content={ "lossmith " (data.provenance.version) };
+                title { (data.title) }
+                style { (PreEscaped(plot::CSS)) (PreEscaped(include_str!("page.css"))) }
+            }
+            body {
+                (header(data))
+                main {
+                    @for comparison in &data.comparisons { (compared(comparison)) }
+                    (searched(&data.generations))
+                    (hall_of_fame(&data.hall_of_fame))
+                    @if let Some(curves) = &data.binary_curves { (binary(curves)) }
+                    (curves("Training curves", "step", false, &data.training, TRAINING))
+                    (curves("Accuracy against training-set size", "training images", true, &data.training_size, SIZES))
+                    (origin(data))
+                }
+            }
+        }
+    };
+    page.into_string()
+}
+
+const TRAINING: &str = "Mean accuracy on the validation images as the training goes on; the band holds the seeds.";
+const SIZES: &str = "Mean accuracy on the test images when fewer training images are given; the band holds the seeds.";
+
+fn header(data: &ReportData) -> Markup {
+    html! {
+        header {
+            h1 { (data.title) }
+            @if !data.summary.is_empty() { p.summary { (data.summary) } }
+            @if let Some(found) = &data.found { p.found { "Found: " code { (found) } } }
+        }
+    }
+}
+
+fn compared(comparison: &Comparison) -> Markup {
+    let rows = comparison.losses.iter().map(|loss| Row {
+        name: loss.name.clone(),
+        value: loss.mean,
+        spread: loss.sd.map(|sd| (loss.mean - sd, loss.mean + sd)),
+        published: None,
+    });
+    let bars = Bars { title: comparison.condition.clone(), axis: Axis::new("test accuracy"), rows: rows.collect() };
+    let with_rates = comparison.losses.iter().any(|loss| loss.rate.is_some());
+    html! {
+        section {
+            h2 { (comparison.condition) }
+            @if !comparison.verdict.is_empty() { p.verdict { (comparison.verdict) } }
+            @if !bars.rows.is_empty() {
+                (figure(&bars.draw(), "Mean over the seeds, with one standard deviation to each side.", html! {}))
+            }
+            (table(
+                &["loss", "rate", "mean", "sd", "seeds"].into_iter().filter(|h| *h != "rate" || with_rates).collect::<Vec<_>>(),
+                comparison.losses.iter().map(|loss| {
+                    let mut cells = vec![loss.name.clone()];
+                    cells.extend(with_rates.then(|| optional(loss.rate)));
+                    cells.extend([format!("{:.4}", loss.mean), loss.sd.map_or("–".to_owned(), |sd| format!("{sd:.4}")), loss.n.to_string()]);
+                    cells
+                }),
+            ))
+            (table(
+                &["pair", "difference", "95 % interval", "p", "p (Holm)", ""],
+                comparison.pairs.iter().map(|pair| vec![
+                    format!("{} − {}", pair.a, pair.b),
+                    format!("{:+.4}", pair.difference),
+                    pair.ci95.map_or("–".to_owned(), |(low, high)| format!("{low:+.4} to {high:+.4}")),
+                    optional(pair.p),
+                    optional(pair.p_holm),
+                    pair.verdict.clone(),
+                ]),
+            ))
+        }
+    }
+}
+
+fn searched(generations: &[Generation]) -> Markup {
+    if generations.is_empty() {
+        return html! {};
+    }
+    let line = |name: &str, value: fn(&Generation) -> f64| {
+        Series::line(name, generations.iter().map(|g| (g.index as f64, value(g))))
+    };
+    let chart = Chart {
+        title: "Fitness by generation".to_owned(),
+        x: Axis::new("generation"),
+        y: Axis::new("fitness (validation accuracy)"),
+        series: vec![line("best so far", |g| g.best), line("mean", |g| g.mean)],
+    };
+    let mut filters: Vec<&str> = Vec::new();
+    for (name, _) in generations.iter().flat_map(|g| &g.rejected) {
+        if !filters.contains(&name.as_str()) {
+            filters.push(name);
+        }
+    }
+    let heads: Vec<&str> =
+        ["generation", "best", "mean", "trained"].into_iter().chain(filters.iter().copied()).collect();
+    let rejected = |g: &Generation, filter: &str| -> usize {
+        g.rejected.iter().filter(|(name, _)| name == filter).map(|(_, count)| count).sum()
+    };
+    let trained: usize = generations.iter().map(|g| g.evaluated).sum();
+    let dropped: usize = generations.iter().flat_map(|g| &g.rejected).map(|(_, count)| count).sum();
+    let numbers = table(
+        &heads,
+        generations.iter().map(|g| {
+            let counts = filters.iter().map(|filter| rejected(g, filter).to_string());
+            [g.index.to_string(), number(g.best), number(g.mean), g.evaluated.to_string()]
+                .into_iter()
+                .chain(counts)
+                .collect()
+        }),
+    );
+    html! {
+        section {
+            h2 { "The search" }
+            p { (trained) " candidates were trained" @if dropped > 0 { ", " (dropped) " were rejected before training" } "." }
+            (figure(&chart.draw(), "Accuracy on the validation images after the shortened training.", numbers))
+        }
+    }
+}
+
+fn hall_of_fame(candidates: &[Candidate]) -> Markup {
+    if candidates.is_empty() {
+        return html! {};
+    }
+    let rows = candidates.iter().enumerate().map(|(at, c)| {
+        vec![(at + 1).to_string(), c.formula.clone(), number(c.fitness), c.size.to_string(), c.origin.clone()]
+    });
+    html! {
+        section {
+            h2 { "Hall of fame" }
+            p { "A formula is summed over the classes: " code { "x" } " is 1 for the right class and 0 for the others, " code { "y" }
+                " the predicted probability." }
+            (table(&["", "formula", "fitness", "nodes", "origin"], rows))
+            div.trees {
+                @for candidate in candidates.iter().take(DRAWN_TREES) {
+                    @if let Ok(formula) = Expr::parse(&candidate.formula, CLASS_VARIABLES) {
+                        @let drawing = plot::tree(&formula, CLASS_VARIABLES);
+                        figure.tree {
+                            // A tree keeps its size and is scrolled: scaled down it could not be read.
+                            div.scroll tabindex="0" { div style={ "width:" (drawing.width().ceil()) "px" } { (PreEscaped(drawing.inline())) } }
+                            figcaption { code { (candidate.formula) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn binary(curves: &BinaryCurves) -> Markup {
+    let series: Vec<Series> = curves
+        .losses
+        .iter()
+        .map(|(name, values)| {
+            let values = values.iter().map(|v| v.unwrap_or(f64::NAN));
+            Series::line(name.clone(), curves.probability.iter().copied().zip(values))
+        })
+        .collect();
+    let lows = series.iter().map(|s| s.points.iter().map(|p| p.y).filter(|y| y.is_finite()).fold(f64::MAX, f64::min));
+    let (low, high) = lows.filter(|l| *l < f64::MAX).fold((0.0, 0.0), |(a, b): (f64, f64), l| (a.min(l), b.max(l)));
+    let chart = Chart {
+        title: "Losses of two classes".to_owned(),
+        x: Axis::new("predicted probability of the right class").range(0.0, 1.0),
+        y: Axis::new("loss").range(low, high + BINARY_SPAN),
+        series,
+    };
+    let caption = "Two classes, as in Fig. 6 of GLO. A loss that rises again towards 1 holds back over-confidence. \
+                   Only the form counts: a constant added to a loss changes nothing.";
+    html! {
+        section {
+            h2 { "The losses in the binary case" }
+            (figure(&chart.draw(), caption, html! {}))
+        }
+    }
+}
+
+fn curves(title: &str, x: &str, log: bool, curves: &[Curve], caption: &str) -> Markup {
+    if curves.is_empty() {
+        return html! {};
+    }
+    let series = curves
+        .iter()
+        .map(|curve| Series::banded(curve.name.clone(), curve.points.iter().map(|p| (p.at, p.mean, p.low, p.high))));
+    let axis = if log { Axis::new(x).log() } else { Axis::new(x) };
+    let chart = Chart { title: title.to_owned(), x: axis, y: Axis::new("accuracy"), series: series.collect() };
+    let rows = curves.iter().flat_map(|curve| {
+        curve.points.iter().map(|p| {
+            vec![curve.name.clone(), number(p.at), format!("{:.4}", p.mean), format!("{:.4} to {:.4}", p.low, p.high)]
+        })
+    });
+    html! {
+        section {
+            h2 { (title) }
+            (figure(&chart.draw(), caption, table(&["loss", x, "mean", "band"], rows)))
+        }
+    }
+}
+
+fn origin(data: &ReportData) -> Markup {
+    let Provenance { version, command, seed, data: set, machine, date, seconds } = &data.provenance;
+    let rows = [
+        ("program", format!("lossmith {version}")),
+        ("command", command.clone()),
+        ("data", set.clone()),
+        ("seed", seed.to_string()),
+        ("machine", machine.clone()),
+        ("date", date.clone()),
+        ("time", seconds.map_or(String::new(), |s| format!("{} s", number(s)))),
+    ];
+    html! {
+        section {
+            h2 { "How to make it again" }
+            dl {
+                @for (name, value) in rows.iter().filter(|(_, value)| !value.is_empty()) {
+                    dt { (name) }
+                    dd { (value) }
+                }
+            }
+            @if !data.recipe.is_empty() {
+                details { summary { "The recipe, as used" } pre tabindex="0" { (data.recipe) } }
+            }
+        }
+    }
+}
+
+/// A drawing with what it shows, and its numbers to unfold where there are some.
+fn figure(drawing: &Drawing, caption: &str, numbers: Markup) -> Markup {
+    html! {
+        figure {
+            (PreEscaped(drawing.inline()))
+            figcaption { (caption) }
+            @if !numbers.0.is_empty() { details { summary { "The numbers" } (numbers) } }
+        }
+    }
+}
+
+/// A table, left out if it has no row; wider than the page it is scrolled.
+fn table(heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Markup {
+    let rows: Vec<Vec<String>> = rows.collect();
+    if rows.is_empty() {
+        return html! {};
+    }
+    html! {
+        div.scroll tabindex="0" {
+            table {
+                thead { tr { @for head in heads { th scope="col" { (head) } } } }
+                tbody { @for row in &rows { tr { @for cell in row { td { (cell) } } } } }
+            }
+        }
+    }
+}
+
+fn optional(value: Option<f64>) -> String {
+    value.map_or("–".to_owned(), number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::browser::sample;
+
+    #[test]
+    fn a_page_needs_nothing_else_and_says_everything() {
+        let page = page(&sample());
+        for needed in
+            ["BaikalCMA wins", "-(log(y) - x/y)", "Hall of fame", "0.9947", "p (Holm)", "population = 80", "<polygon"]
+        {
+            assert!(page.contains(needed), "{needed}");
+        }
+        for foreign in ["<script", "<link", "url(", "@import", "NaN", " inf"] {
+            assert!(!page.contains(foreign), "{foreign}");
+        }
+        assert!(!page.replace("http://www.w3.org/2000/svg", "").contains("http"));
+    }
+
+    #[test]
+    fn sections_without_data_are_left_out() {
+        let page = page(&ReportData { title: "Nothing yet".to_owned(), ..ReportData::default() });
+        assert_eq!(page.matches("<section>").count(), 1, "only where it comes from");
+        assert!(!page.contains("<svg") && !page.contains("<table"));
+    }
+
+    #[test]
+    fn what_a_user_wrote_is_text_and_not_markup() {
+        let mut data = sample();
+        data.title = "<script>alert(1)</script>".to_owned();
+        data.training[0].name = "\"><script>".to_owned();
+        data.hall_of_fame[0].formula = "<b>".to_owned();
+        assert!(!page(&data).contains("<script") && !page(&data).contains("<b>"));
+    }
+
+    #[test]
+    fn the_data_comes_back_from_json() {
+        let text = serde_json::to_string(&sample()).unwrap();
+        assert_eq!(serde_json::from_str::<ReportData>(&text).unwrap(), sample());
+        assert_eq!(serde_json::from_str::<ReportData>("{}").unwrap(), ReportData::default());
+    }
+}
