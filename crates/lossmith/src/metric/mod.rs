@@ -1,6 +1,9 @@
 //! Metrics: one file per protocol, in f64, streaming image by image.
 
 mod average_precision;
+pub mod cityscapes;
+pub mod instances;
+mod numpy;
 pub mod openimages_vrd;
 pub mod triplets;
 pub mod visual_genome;
