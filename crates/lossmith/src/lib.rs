@@ -4,6 +4,7 @@
 //! named parts and the gradient with respect to the prediction out. Nothing here knows files, clocks or frameworks.
 
 pub mod check;
+pub mod cluster;
 pub mod critic;
 pub mod expr;
 pub mod graph;

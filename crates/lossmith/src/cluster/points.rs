@@ -1,0 +1,194 @@
+//! Embeddings of chosen pixels in the order in which distances are computed: sixteen pixels side by side, channel after
+//! channel, so that one vector holds one channel of sixteen pixels.
+
+use rayon::prelude::*;
+
+use super::Embeddings;
+use crate::simd::widest;
+
+/// Pixels side by side.
+pub(super) const LANES: usize = 16;
+/// Blocks of sixteen pixels per task.
+const TASK: usize = 64;
+
+type Lanes = [f32; LANES];
+
+/// The embeddings of chosen pixels.
+pub(super) struct Points {
+    pub channels: usize,
+    pub len: usize,
+    /// `[block][channel]`; lanes past the last pixel are infinitely far from everything.
+    blocks: Vec<Lanes>,
+}
+
+impl Points {
+    /// The embeddings of the pixels at these indices.
+    pub fn gather(embeddings: Embeddings<'_>, pixels: &[u32]) -> Self {
+        let (channels, stride) = (embeddings.channels, embeddings.pixels());
+        let mut blocks = vec![[f32::INFINITY; LANES]; pixels.len().div_ceil(LANES) * channels];
+        blocks.par_chunks_mut(channels * TASK).zip(pixels.par_chunks(LANES * TASK)).for_each(|(blocks, pixels)| {
+            for (block, pixels) in blocks.chunks_mut(channels).zip(pixels.chunks(LANES)) {
+                for (channel, lanes) in block.iter_mut().enumerate() {
+                    for (lane, pixel) in lanes.iter_mut().zip(pixels) {
+                        *lane = embeddings.x[channel * stride + *pixel as usize];
+                    }
+                }
+            }
+        });
+        Self { channels, len: pixels.len(), blocks }
+    }
+
+    /// One point.
+    pub fn point(&self, at: usize) -> Vec<f32> {
+        let block = &self.blocks[at / LANES * self.channels..][..self.channels];
+        block.iter().map(|lanes| lanes[at % LANES]).collect()
+    }
+
+    /// Runs `task` on stretches of blocks in parallel, the results in order; it gets the index of the first point and the blocks.
+    fn by_task<R: Send>(&self, task: impl Fn(usize, &[Lanes]) -> R + Sync) -> Vec<R> {
+        let each = |(at, blocks): (usize, &[Lanes])| task(at * TASK * LANES, blocks);
+        self.blocks.par_chunks(self.channels * TASK).enumerate().map(each).collect()
+    }
+
+    /// How many active points lie within a distance of `centre`, and their mean if there are any.
+    pub fn mean_within(&self, centre: &[f32], distance: f32, active: &[bool]) -> (usize, Option<Vec<f32>>) {
+        let partial = self.by_task(|first, blocks| {
+            widest(
+                #[inline(always)]
+                || sum_within(blocks, self.channels, centre, distance * distance, &active[first..]),
+            )
+        });
+        let mut count = 0;
+        let mut sum = vec![0f64; self.channels];
+        for (n, partial) in partial {
+            count += n;
+            sum.iter_mut().zip(partial).for_each(|(s, p)| *s += p);
+        }
+        let mean = (count > 0).then(|| sum.iter().map(|s| (s / count as f64) as f32).collect());
+        (count, mean)
+    }
+
+    /// Which points lie within a distance of `centre`.
+    pub fn within(&self, centre: &[f32], distance: f32) -> Vec<bool> {
+        let mut within: Vec<bool> = self
+            .by_task(|_, blocks| {
+                widest(
+                    #[inline(always)]
+                    || {
+                        let squares = blocks.chunks_exact(self.channels).map(|b| squares(b, centre));
+                        squares.flat_map(|s| s.map(|s| s < distance * distance)).collect::<Vec<bool>>()
+                    },
+                )
+            })
+            .concat();
+        within.truncate(self.len);
+        within
+    }
+
+    /// Per point the nearest of the centres (`[centre][channel]`) that is within a distance, the first of equals.
+    pub fn nearest(&self, centres: &[f32], distance: f32) -> Vec<Option<u32>> {
+        let mut nearest: Vec<Option<u32>> = self
+            .by_task(|_, blocks| {
+                widest(
+                    #[inline(always)]
+                    || nearest(blocks, self.channels, centres, distance * distance),
+                )
+            })
+            .concat();
+        nearest.truncate(self.len);
+        nearest
+    }
+
+    /// The mean of the points of each group, and the number of them; groups without points keep `centres`.
+    pub fn group_means(&self, groups: &[Option<u32>], centres: &mut [f32]) -> Vec<usize> {
+        let count = centres.len() / self.channels;
+        let partial = self.by_task(|first, blocks| {
+            let mut sums = vec![0f64; centres.len()];
+            let mut sizes = vec![0usize; count];
+            for (at, block) in blocks.chunks_exact(self.channels).enumerate() {
+                for lane in 0..LANES.min(self.len - first - at * LANES) {
+                    let Some(group) = groups[first + at * LANES + lane] else { continue };
+                    sizes[group as usize] += 1;
+                    let sum = &mut sums[group as usize * self.channels..][..self.channels];
+                    sum.iter_mut().zip(block).for_each(|(s, lanes)| *s += f64::from(lanes[lane]));
+                }
+            }
+            (sums, sizes)
+        });
+        let mut sums = vec![0f64; centres.len()];
+        let mut sizes = vec![0; count];
+        for (partial, n) in partial {
+            sums.iter_mut().zip(partial).for_each(|(s, p)| *s += p);
+            sizes.iter_mut().zip(n).for_each(|(s, n)| *s += n);
+        }
+        for ((centre, sum), size) in
+            centres.chunks_exact_mut(self.channels).zip(sums.chunks_exact(self.channels)).zip(&sizes)
+        {
+            if *size > 0 {
+                centre.iter_mut().zip(sum).for_each(|(c, s)| *c = (s / *size as f64) as f32);
+            }
+        }
+        sizes
+    }
+}
+
+/// Squared distances of the sixteen points of a block.
+#[inline(always)]
+fn squares(block: &[Lanes], centre: &[f32]) -> Lanes {
+    let mut squares = [0f32; LANES];
+    for (lanes, c) in block.iter().zip(centre) {
+        for (square, x) in squares.iter_mut().zip(lanes) {
+            *square += (x - c) * (x - c);
+        }
+    }
+    squares
+}
+
+#[inline(always)]
+fn sum_within(
+    blocks: &[Lanes],
+    channels: usize,
+    centre: &[f32],
+    square_distance: f32,
+    active: &[bool],
+) -> (usize, Vec<f64>) {
+    let mut count = 0;
+    let mut sums = vec![[0f64; LANES]; channels];
+    for (block, active) in blocks.chunks_exact(channels).zip(active.chunks(LANES)) {
+        let mut chosen = [false; LANES];
+        let mut any = 0;
+        for ((chosen, square), active) in chosen.iter_mut().zip(squares(block, centre)).zip(active) {
+            *chosen = *active && square < square_distance;
+            any += usize::from(*chosen);
+        }
+        // Neighbouring pixels mostly belong together: most blocks have no point within the distance.
+        if any == 0 {
+            continue;
+        }
+        count += any;
+        for (sums, lanes) in sums.iter_mut().zip(block) {
+            for ((sum, x), chosen) in sums.iter_mut().zip(lanes).zip(&chosen) {
+                *sum += if *chosen { f64::from(*x) } else { 0.0 };
+            }
+        }
+    }
+    (count, sums.iter().map(|lanes| lanes.iter().sum()).collect())
+}
+
+#[inline(always)]
+fn nearest(blocks: &[Lanes], channels: usize, centres: &[f32], square_distance: f32) -> Vec<Option<u32>> {
+    let mut nearest = Vec::with_capacity(blocks.len() / channels * LANES);
+    for block in blocks.chunks_exact(channels) {
+        let mut best = [square_distance; LANES];
+        let mut which = [u32::MAX; LANES];
+        for (index, centre) in centres.chunks_exact(channels).enumerate() {
+            for ((square, best), which) in squares(block, centre).into_iter().zip(&mut best).zip(&mut which) {
+                if square < *best {
+                    (*best, *which) = (square, index as u32);
+                }
+            }
+        }
+        nearest.extend(which.map(|w| (w != u32::MAX).then_some(w)));
+    }
+    nearest
+}
