@@ -10,6 +10,7 @@ mod error;
 pub mod fetch;
 pub mod folder;
 pub mod idx;
+pub mod label_images;
 pub mod make;
 mod source;
 pub mod tensors;

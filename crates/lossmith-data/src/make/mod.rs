@@ -1,3 +1,6 @@
 //! Generators: data without a download, the same bytes for the same seed and any number of threads.
 
 pub mod digits;
+pub mod rosettes;
+pub mod scenes;
+pub mod sticks;

@@ -1,0 +1,511 @@
+//! Images with instance labels: a picture, and a PNG whose pixels are 0 for background or the id of an instance.
+//!
+//! Labels are read as the file has them: 1 to 16 bits, grey or palette (whose indices, not colours, are the ids).
+//! [`find`] knows these ways to keep them in a folder, in subfolders too, of which `train`, `val` and `test` are parts:
+//!
+//! | label | picture beside it |
+//! |---|---|
+//! | `NAME_label.png` (or `_labels`, `_mask`, `_masks`) | `NAME_image`, `NAME_rgb`, `NAME_img` or `NAME` `.png`, `.jpg`, `.jpeg` |
+//! | `label/NAME.png` (or `labels/`, `mask/`, `masks/`) | `image/NAME` (or `images/`), the same endings |
+//! | the column `label` of `index.csv` | its column `image`; `split` names the part |
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use crate::{DataError, Result, atomic};
+
+/// More pixels than this are taken for a file made to exhaust memory.
+pub const MOST_PIXELS: usize = 1 << 27;
+
+/// A picture of 8-bit samples.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// Pixels per column.
+    pub height: usize,
+    /// Pixels per row.
+    pub width: usize,
+    /// 1 = grey, 3 = red, green, blue.
+    pub channels: usize,
+    /// Row by row, the channels of a pixel side by side.
+    pub samples: Vec<u8>,
+}
+
+/// The instance of every pixel, 0 = background.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labels {
+    /// Pixels per column.
+    pub height: usize,
+    /// Pixels per row.
+    pub width: usize,
+    /// Row by row.
+    pub ids: Vec<u32>,
+}
+
+/// A picture and its labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Its name: the path of the files without what marks picture and label.
+    pub name: String,
+    /// The picture.
+    pub picture: Picture,
+    /// Its instances.
+    pub labels: Labels,
+}
+
+/// What a sample is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// To train on.
+    Train,
+    /// To judge by.
+    Test,
+}
+
+/// Where one sample's files are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// Its name.
+    pub name: String,
+    /// The picture, if there is one.
+    pub picture: Option<PathBuf>,
+    /// The labels.
+    pub label: PathBuf,
+    /// The part that the folder or the index says.
+    pub part: Option<Part>,
+}
+
+/// A folder's samples, in the order of their names.
+#[derive(Clone, Debug, Default)]
+pub struct LabelledSet {
+    /// To train on.
+    pub train: Vec<Sample>,
+    /// To judge by.
+    pub test: Vec<Sample>,
+}
+
+const LABEL_ENDINGS: [&str; 4] = ["_label", "_labels", "_mask", "_masks"];
+const PICTURE_ENDINGS: [&str; 4] = ["_image", "_rgb", "_img", ""];
+const LABEL_FOLDERS: [&str; 4] = ["label", "labels", "mask", "masks"];
+const PICTURE_FOLDERS: [&str; 2] = ["image", "images"];
+const PICTURE_TYPES: [&str; 3] = ["png", "jpg", "jpeg"];
+const LOOKED_FOR: &str = "looked for NAME_label.png beside NAME_image.png or NAME_rgb.png, for label/NAME.png beside image/NAME.png, and for index.csv with the columns image and label";
+/// Subfolders are searched so deep.
+const DEEPEST: usize = 4;
+
+/// Reads a label PNG.
+///
+/// # Errors
+/// No such file, no PNG, a truncated one, one of more than [`MOST_PIXELS`], or one with several numbers per pixel.
+pub fn read_labels(path: &Path) -> Result<Labels> {
+    let file = File::open(path).map_err(DataError::io(path, "read"))?;
+    let wrong = |e: png::DecodingError| DataError::content(path, format!("no readable PNG: {e}"));
+    let limits = png::Limits { bytes: MOST_PIXELS * 2 };
+    let mut reader = png::Decoder::new_with_limits(BufReader::new(file), limits).read_info().map_err(wrong)?;
+    let info = reader.info();
+    let (width, height) = (info.width as usize, info.height as usize);
+    check_size(path, width, height)?;
+    if !matches!(info.color_type, png::ColorType::Grayscale | png::ColorType::Indexed) {
+        let kind = format!("{:?}", info.color_type);
+        let message = format!("its pixels are {kind}: a label image has one number per pixel, grey or palette");
+        return Err(DataError::content(path, message));
+    }
+    let bits = info.bit_depth as usize;
+    let row_bytes = (width * bits).div_ceil(8);
+    let mut bytes = vec![0; reader.output_buffer_size().unwrap_or(row_bytes * height)];
+    reader.next_frame(&mut bytes).map_err(wrong)?;
+    let id = |row: &[u8], x: usize| match bits {
+        16 => u32::from(u16::from_be_bytes([row[2 * x], row[2 * x + 1]])),
+        8 => u32::from(row[x]),
+        // Several pixels share a byte, the first in the highest bits.
+        _ => u32::from(row[x * bits / 8] >> (8 - bits - x * bits % 8)) & ((1 << bits) - 1),
+    };
+    let ids = bytes.chunks_exact(row_bytes).take(height).flat_map(|row| (0..width).map(move |x| id(row, x))).collect();
+    Ok(Labels { height, width, ids })
+}
+
+/// Reads a PNG or JPEG as grey, if it is, or as colours; transparency is left out, 16 bits become 8.
+///
+/// # Errors
+/// No such file, no readable picture, or one of more than [`MOST_PIXELS`].
+pub fn read_picture(path: &Path) -> Result<Picture> {
+    let wrong = |e: image::ImageError| DataError::content(path, format!("no readable picture: {e}"));
+    let mut reader = image::ImageReader::open(path)
+        .and_then(image::ImageReader::with_guessed_format)
+        .map_err(DataError::io(path, "read"))?;
+    let mut limits = image::Limits::default();
+    limits.max_alloc = Some(8 * MOST_PIXELS as u64);
+    reader.limits(limits);
+    let image = reader.decode().map_err(wrong)?;
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    check_size(path, width, height)?;
+    let (channels, samples) =
+        if image.color().has_color() { (3, image.into_rgb8().into_raw()) } else { (1, image.into_luma8().into_raw()) };
+    Ok(Picture { height, width, channels, samples })
+}
+
+fn check_size(path: &Path, width: usize, height: usize) -> Result<()> {
+    if width.saturating_mul(height) <= MOST_PIXELS {
+        return Ok(());
+    }
+    Err(DataError::content(path, format!("{width} x {height} pixels are more than the {MOST_PIXELS} that are read")))
+}
+
+/// Writes labels as a 16-bit grey PNG; a new file.
+///
+/// # Errors
+/// An id above 65535, a file that is there already, the system's refusal.
+pub fn write_labels(path: &Path, labels: &Labels) -> Result<()> {
+    let mut bytes = Vec::with_capacity(labels.ids.len() * 2);
+    for id in &labels.ids {
+        let id = u16::try_from(*id)
+            .map_err(|_| DataError::content(path, format!("instance {id}: a label PNG holds ids up to 65535")))?;
+        bytes.extend(id.to_be_bytes());
+    }
+    write_png(path, labels.width, labels.height, png::ColorType::Grayscale, png::BitDepth::Sixteen, &bytes)
+}
+
+/// Writes a picture as PNG; a new file.
+///
+/// # Errors
+/// A file that is there already, the system's refusal.
+pub fn write_picture(path: &Path, picture: &Picture) -> Result<()> {
+    let color = if picture.channels == 3 { png::ColorType::Rgb } else { png::ColorType::Grayscale };
+    write_png(path, picture.width, picture.height, color, png::BitDepth::Eight, &picture.samples)
+}
+
+fn write_png(
+    path: &Path,
+    width: usize,
+    height: usize,
+    color: png::ColorType,
+    depth: png::BitDepth,
+    bytes: &[u8],
+) -> Result<()> {
+    let side = |n: usize| u32::try_from(n).map_err(|_| DataError::content(path, format!("{n} pixels are too many")));
+    let (width, height) = (side(width)?, side(height)?);
+    atomic::write_with(path, |out| {
+        let mut encoder = png::Encoder::new(out, width, height);
+        encoder.set_color(color);
+        encoder.set_depth(depth);
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(bytes)?;
+        Ok(writer.finish()?)
+    })
+}
+
+impl Labels {
+    /// The number of different ids, without background.
+    pub fn instances(&self) -> usize {
+        let mut ids: Vec<u32> = self.ids.clone();
+        ids.dedup();
+        ids.sort_unstable();
+        ids.dedup();
+        ids.iter().filter(|id| **id > 0).count()
+    }
+}
+
+/// The samples of a folder by name.
+///
+/// # Errors
+/// No such folder, nothing in it that is known, two files of one name, a wrong index.
+pub fn find(folder: &Path) -> Result<Vec<Files>> {
+    if let Some(files) = read_index(folder)? {
+        return Ok(files);
+    }
+    let mut all = Vec::new();
+    walk(folder, 0, &mut all)?;
+    let mut found: BTreeMap<String, Files> = BTreeMap::new();
+    for path in &all {
+        let Some(files) = as_label(folder, path) else { continue };
+        if let Some(other) = found.get(&files.name) {
+            let message = format!("both it and {} are labels of '{}'", other.label.display(), files.name);
+            return Err(DataError::content(path, message));
+        }
+        found.insert(files.name.clone(), files);
+    }
+    if found.is_empty() {
+        let message = format!("none of its {} files is a label image; {LOOKED_FOR}", all.len());
+        return Err(DataError::content(folder, message));
+    }
+    Ok(found.into_values().collect())
+}
+
+/// The label images of a folder of which nothing else is expected: as [`find`], or else every PNG in it.
+///
+/// # Errors
+/// No such folder, or no PNG in it.
+pub fn find_labels(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
+    if let Ok(files) = find(folder) {
+        return Ok(files.into_iter().map(|f| (f.name, f.label)).collect());
+    }
+    let mut all = Vec::new();
+    walk(folder, 0, &mut all)?;
+    let is_png = |p: &PathBuf| p.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
+    let named: BTreeMap<String, PathBuf> =
+        all.iter().filter(|p| is_png(p)).map(|p| (name_of(folder, &p.with_extension("")), p.clone())).collect();
+    if named.is_empty() {
+        let message = format!("none of its {} files is a PNG; {LOOKED_FOR}", all.len());
+        return Err(DataError::content(folder, message));
+    }
+    Ok(named)
+}
+
+/// Reads one sample.
+///
+/// # Errors
+/// Its picture is missing, a file is not readable, or the two differ in size.
+pub fn read_sample(files: &Files) -> Result<Sample> {
+    let Some(path) = &files.picture else {
+        return Err(DataError::content(&files.label, format!("no picture beside it; {LOOKED_FOR}")));
+    };
+    let (picture, labels) = (read_picture(path)?, read_labels(&files.label)?);
+    if (picture.height, picture.width) != (labels.height, labels.width) {
+        let size = |h: usize, w: usize| format!("{w} x {h} pixels");
+        let (labels, picture) = (size(labels.height, labels.width), size(picture.height, picture.width));
+        return Err(DataError::content(&files.label, format!("{labels}, but {} has {picture}", path.display())));
+    }
+    Ok(Sample { name: files.name.clone(), picture, labels })
+}
+
+/// Reads a folder. Where it names no parts, every sixth sample is for the test.
+///
+/// # Errors
+/// As [`find`] and [`read_sample`]; no sample to train on.
+pub fn read_folder(folder: &Path) -> Result<LabelledSet> {
+    let files = find(folder)?;
+    let parts = files.iter().any(|f| f.part == Some(Part::Test)) && files.iter().any(|f| f.part != Some(Part::Test));
+    let mut set = LabelledSet::default();
+    for (at, files) in files.iter().enumerate() {
+        let test = if parts { files.part == Some(Part::Test) } else { at % 6 == 5 };
+        let sample = read_sample(files)?;
+        if test { set.test.push(sample) } else { set.train.push(sample) }
+    }
+    Ok(set)
+}
+
+/// Every file below a folder, sorted, hidden ones left out.
+fn walk(folder: &Path, depth: usize, all: &mut Vec<PathBuf>) -> Result<()> {
+    let refused = || DataError::io(folder, "read the folder");
+    let mut entries: Vec<PathBuf> = fs::read_dir(folder)
+        .map_err(refused())?
+        .map(|e| e.map(|e| e.path()))
+        .collect::<std::io::Result<_>>()
+        .map_err(refused())?;
+    entries.sort();
+    for path in entries {
+        let hidden = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
+        if hidden {
+            continue;
+        }
+        if path.is_dir() && depth < DEEPEST {
+            walk(&path, depth + 1, all)?;
+        } else if path.is_file() {
+            all.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// The sample whose label this file is, if it is one.
+fn as_label(root: &Path, path: &Path) -> Option<Files> {
+    if !path.extension()?.eq_ignore_ascii_case("png") {
+        return None;
+    }
+    let (folder, stem) = (path.parent()?, path.file_stem()?.to_str()?);
+    if let Some(base) = LABEL_ENDINGS.iter().find_map(|e| stem.strip_suffix(e)) {
+        let picture = PICTURE_ENDINGS.iter().find_map(|e| with_type(&folder.join(format!("{base}{e}"))));
+        return Some(files(root, &folder.join(base), picture, path));
+    }
+    let parent = folder.file_name()?.to_str()?;
+    if !LABEL_FOLDERS.contains(&parent) {
+        return None;
+    }
+    let above = folder.parent()?;
+    let picture = PICTURE_FOLDERS.iter().find_map(|f| with_type(&above.join(f).join(stem)));
+    Some(files(root, &above.join(stem), picture, path))
+}
+
+fn with_type(stem: &Path) -> Option<PathBuf> {
+    PICTURE_TYPES.iter().map(|t| PathBuf::from(format!("{}.{t}", stem.display()))).find(|p| p.is_file())
+}
+
+fn files(root: &Path, base: &Path, picture: Option<PathBuf>, label: &Path) -> Files {
+    let name = name_of(root, base);
+    let part = name.split('/').rev().skip(1).find_map(part_of);
+    Files { name, picture, label: label.to_owned(), part }
+}
+
+fn part_of(text: &str) -> Option<Part> {
+    match text.to_ascii_lowercase().as_str() {
+        "train" | "training" => Some(Part::Train),
+        "test" | "val" | "validation" => Some(Part::Test),
+        _ => None,
+    }
+}
+
+fn name_of(root: &Path, base: &Path) -> String {
+    base.strip_prefix(root).unwrap_or(base).to_string_lossy().replace('\\', "/")
+}
+
+/// The samples that `index.csv` lists, if there is one and it has the columns `image` and `label`.
+fn read_index(folder: &Path) -> Result<Option<Vec<Files>>> {
+    let path = folder.join("index.csv");
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let wrong = |e: csv::Error| DataError::content(&path, e.to_string());
+    let mut reader = csv::Reader::from_path(&path).map_err(wrong)?;
+    let headers = reader.headers().map_err(wrong)?.clone();
+    let column = |name: &str| headers.iter().position(|h| h.trim().eq_ignore_ascii_case(name));
+    let (Some(image), Some(label)) = (column("image"), column("label")) else { return Ok(None) };
+    let split = column("split");
+    let mut found = Vec::new();
+    for (at, row) in reader.records().enumerate() {
+        let row = row.map_err(wrong)?;
+        let field = |column: usize| row.get(column).unwrap_or_default().trim();
+        for (name, column) in [("image", image), ("label", label)] {
+            if !folder.join(field(column)).is_file() {
+                let message = format!("{name} '{}': there is no such file", field(column));
+                return Err(DataError::record(&path, format!("line {}", at + 2), message));
+            }
+        }
+        found.push(Files {
+            name: Path::new(field(image)).with_extension("").to_string_lossy().into_owned(),
+            picture: Some(folder.join(field(image))),
+            label: folder.join(field(label)),
+            part: split.and_then(|s| part_of(field(s))),
+        });
+    }
+    Ok(Some(found))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(height: usize, width: usize, ids: &[u32]) -> Labels {
+        Labels { height, width, ids: ids.to_vec() }
+    }
+
+    fn grey(height: usize, width: usize) -> Picture {
+        Picture { height, width, channels: 1, samples: vec![100; height * width] }
+    }
+
+    fn write_raw(path: &Path, color: png::ColorType, depth: png::BitDepth, width: usize, bytes: &[u8]) {
+        let mut encoder = png::Encoder::new(File::create(path).unwrap(), width as u32, 1);
+        encoder.set_color(color);
+        encoder.set_depth(depth);
+        if color == png::ColorType::Indexed {
+            encoder.set_palette(vec![7; 3 * 16]);
+        }
+        encoder.write_header().unwrap().write_image_data(bytes).unwrap();
+    }
+
+    #[test]
+    fn labels_are_read_as_the_file_has_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        let sixteen = labels(2, 3, &[0, 1, 256, 65_535, 2, 3]);
+        write_labels(&path, &sixteen).unwrap();
+        assert_eq!(read_labels(&path).unwrap(), sixteen);
+        assert_eq!(sixteen.instances(), 5);
+        for (color, depth, bytes, ids) in [
+            (png::ColorType::Grayscale, png::BitDepth::Eight, [0, 255, 7].as_slice(), [0, 255, 7]),
+            (png::ColorType::Indexed, png::BitDepth::Eight, &[0, 15, 3], [0, 15, 3]),
+            (png::ColorType::Indexed, png::BitDepth::Four, &[0x0f, 0x30], [0, 15, 3]),
+            (png::ColorType::Grayscale, png::BitDepth::One, &[0b0110_0000], [0, 1, 1]),
+        ] {
+            write_raw(&path, color, depth, 3, bytes);
+            assert_eq!(read_labels(&path).unwrap().ids, ids, "{color:?} {depth:?}");
+        }
+    }
+
+    #[test]
+    fn wrong_files_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        let error = || read_labels(&path).unwrap_err().to_string();
+        assert!(error().ends_with("there is no such file or folder"));
+        write_raw(&path, png::ColorType::Rgb, png::BitDepth::Eight, 1, &[1, 2, 3]);
+        assert!(error().contains("its pixels are Rgb: a label image has one number per pixel"), "{}", error());
+        fs::write(&path, b"no picture at all").unwrap();
+        assert!(error().contains("no readable PNG"));
+        assert!(read_picture(&path).unwrap_err().to_string().contains("no readable picture"));
+        // Cut off in the middle.
+        fs::remove_file(&path).unwrap();
+        let noise: Vec<u32> = (0..10_000u32).map(|i| i.wrapping_mul(2_654_435_761) >> 17).collect();
+        write_labels(&path, &labels(100, 100, &noise)).unwrap();
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        assert!(error().contains("no readable PNG"), "{}", error());
+        // A header that promises 60,000 x 60,000 pixels.
+        let mut bomb = whole;
+        bomb[16..24].copy_from_slice(&[0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60]);
+        fs::write(&path, &bomb).unwrap();
+        assert!(read_labels(&path).is_err());
+        let many = labels(1, 1, &[65_536]);
+        let error = write_labels(&folder.path().join("b.png"), &many).unwrap_err().to_string();
+        assert!(error.ends_with("instance 65536: a label PNG holds ids up to 65535"), "{error}");
+    }
+
+    #[test]
+    fn every_layout_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let one = labels(2, 2, &[0, 1, 1, 2]);
+        let put = |picture: &str, label: &str| {
+            for path in [picture, label] {
+                fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
+            }
+            write_picture(&root.join(picture), &grey(2, 2)).unwrap();
+            write_labels(&root.join(label), &one).unwrap();
+        };
+        put("A1/plant007_rgb.png", "A1/plant007_label.png");
+        put("test/005_image.png", "test/005_label.png");
+        put("train/image/x.png", "train/label/x.png");
+        put("y.png", "y_masks.png");
+        let found = find(root).unwrap();
+        let names: Vec<(&str, Option<Part>)> = found.iter().map(|f| (f.name.as_str(), f.part)).collect();
+        let expected =
+            [("A1/plant007", None), ("test/005", Some(Part::Test)), ("train/x", Some(Part::Train)), ("y", None)];
+        assert_eq!(names, expected);
+        let set = read_folder(root).unwrap();
+        assert_eq!((set.train.len(), set.test.len()), (3, 1));
+        assert_eq!(set.test[0].labels, one);
+
+        fs::write(root.join("index.csv"), "image,label,split\ny.png,y_masks.png,train\n").unwrap();
+        assert_eq!(find(root).unwrap().len(), 1);
+        fs::write(root.join("index.csv"), "image,label\nnone.png,y_masks.png\n").unwrap();
+        let error = find(root).unwrap_err().to_string();
+        assert!(error.ends_with("index.csv, line 2: image 'none.png': there is no such file"), "{error}");
+    }
+
+    #[test]
+    fn folders_without_data_and_pictures_of_another_size_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("notes.txt"), "").unwrap();
+        let error = find(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("none of its 1 files is a label image; looked for NAME_label.png"), "{error}");
+        assert!(find_labels(folder.path()).unwrap_err().to_string().contains("is a PNG"));
+        write_labels(&folder.path().join("a_label.png"), &labels(1, 2, &[1, 1])).unwrap();
+        let error = read_folder(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("no picture beside it"), "{error}");
+        write_picture(&folder.path().join("a_image.png"), &grey(2, 2)).unwrap();
+        let error = read_folder(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("2 x 1 pixels, but") && error.ends_with("a_image.png has 2 x 2 pixels"), "{error}");
+    }
+
+    #[test]
+    fn the_nuclei_are_read() {
+        let Ok(data) = std::env::var("LOSSMITH_TEST_DATA") else {
+            eprintln!("skipped: LOSSMITH_TEST_DATA is not set");
+            return;
+        };
+        let set = read_folder(&Path::new(&data).join("nuclei-dsb2018")).unwrap();
+        let count = |part: &[Sample]| part.iter().map(|s| s.labels.instances()).sum::<usize>();
+        assert_eq!((set.train.len(), set.test.len()), (279, 55));
+        assert_eq!((count(&set.train), count(&set.test)), (7_779, 1_764));
+    }
+}
