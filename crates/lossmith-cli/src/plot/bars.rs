@@ -1,7 +1,7 @@
 //! Values with error bars, one row each: bars where the axis begins at zero, points where it does not (a bar cut off at its
 //! foot would lie about its length). A published value stands as a diamond in the same row.
 
-use super::{Anchor, Axis, COLOURS, Drawing, append, cut, escape, line, number, short, text, text_width};
+use super::{Anchor, Axis, COLOURS, Drawing, append, cut, escape, line, number, short, text};
 
 const WIDTH: f64 = 440.0;
 const ROW: f64 = 40.0;
@@ -17,6 +17,8 @@ pub struct Row {
     pub spread: Option<(f64, f64)>,
     /// What was published for the same.
     pub published: Option<f64>,
+    /// Which of the colours; that of its place in the chart unless given.
+    pub colour: Option<usize>,
 }
 
 /// A chart of rows.
@@ -33,7 +35,7 @@ pub struct Bars {
 impl Bars {
     /// Draws the chart.
     pub fn draw(&self) -> Drawing {
-        let (left, right, foot) = (10.0, WIDTH - 24.0, 6.0 + ROW * self.rows.len() as f64);
+        let (left, right, foot) = (20.0, WIDTH - 24.0, 6.0 + ROW * self.rows.len() as f64);
         let values = self.rows.iter().flat_map(|r| {
             [Some(r.value), r.spread.map(|s| s.0), r.spread.map(|s| s.1), r.published].into_iter().flatten()
         });
@@ -48,10 +50,17 @@ impl Bars {
         text(&mut body, (WIDTH / 2.0, foot + 33.0), Anchor::Middle, "soft", self.axis.label());
         for (at, row) in self.rows.iter().enumerate() {
             let top = 6.0 + ROW * at as f64;
-            append(&mut body, format_args!("<g class=\"s{}\"><title>{}</title>", at % COLOURS, escape(&words(row))));
+            append(
+                &mut body,
+                format_args!(
+                    "<g class=\"s{}\"><title>{}</title>",
+                    row.colour.unwrap_or(at) % COLOURS,
+                    escape(&words(row))
+                ),
+            );
             let value = number(row.value);
-            text(&mut body, (left, top + 13.0), Anchor::Start, "", &cut(&row.name, 48));
-            text(&mut body, (WIDTH - text_width("0"), top + 13.0), Anchor::End, "soft", &value);
+            text(&mut body, (4.0, top + 13.0), Anchor::Start, "", &cut(&row.name, 48));
+            text(&mut body, (WIDTH - 4.0, top + 13.0), Anchor::End, "soft", &value);
             let middle = top + 26.0;
             if let Some(end) = scale.place(row.value) {
                 match zero {
@@ -104,6 +113,7 @@ mod tests {
             value,
             spread: Some((value - 0.01, value + 0.01)),
             published: Some(0.95),
+            colour: None,
         };
         Bars { title: "Test".to_owned(), axis, rows: vec![row("a", 0.9), row("b", 0.92)] }
     }

@@ -32,19 +32,28 @@ pub struct Series {
     pub points: Vec<Point>,
     /// Dashed, for what was not measured here: published values.
     pub dashed: bool,
+    /// Which of the colours; that of its place in the chart unless given, so that one thing keeps its colour on a page.
+    pub colour: Option<usize>,
 }
 
 impl Series {
     /// A line without a band.
     pub fn line(name: impl Into<String>, points: impl IntoIterator<Item = (f64, f64)>) -> Self {
         let points = points.into_iter().map(|(x, y)| Point { x, y, band: None }).collect();
-        Self { name: name.into(), points, dashed: false }
+        Self { name: name.into(), points, dashed: false, colour: None }
     }
 
     /// A line with a band: x, value, lower and upper end.
     pub fn banded(name: impl Into<String>, points: impl IntoIterator<Item = (f64, f64, f64, f64)>) -> Self {
         let points = points.into_iter().map(|(x, y, low, high)| Point { x, y, band: Some((low, high)) }).collect();
-        Self { name: name.into(), points, dashed: false }
+        Self { name: name.into(), points, dashed: false, colour: None }
+    }
+
+    /// The same line in another of the colours.
+    #[must_use]
+    pub fn coloured(mut self, colour: usize) -> Self {
+        self.colour = Some(colour);
+        self
     }
 
     /// The same line, dashed.
@@ -52,6 +61,12 @@ impl Series {
     pub fn dashed(mut self) -> Self {
         self.dashed = true;
         self
+    }
+}
+
+impl Series {
+    fn class(&self, at: usize) -> String {
+        format!("s{}", self.colour.unwrap_or(at) % COLOURS)
     }
 }
 
@@ -134,7 +149,7 @@ fn axes(out: &mut String, chart: &Chart, x: &Scale, y: &Scale, left: f64, right:
 
 fn draw_series(out: &mut String, at: usize, series: &Series, x: &Scale, y: &Scale) {
     let dashed = if series.dashed { " dashed" } else { "" };
-    append(out, format_args!("<g class=\"s{}\">", at % COLOURS));
+    append(out, format_args!("<g class=\"{}\">", series.class(at)));
     for run in runs(series, x, y) {
         let band: Vec<String> = run.iter().filter_map(|p| Some(pair(p.x, p.band?.0))).collect();
         let back = run.iter().rev().filter_map(|p| Some(pair(p.x, p.band?.1)));
@@ -230,7 +245,7 @@ fn legend(out: &mut String, series: &[Series], top: f64) -> f64 {
 
 fn swatch(out: &mut String, at: usize, series: &Series, (x, y): (f64, f64)) {
     let dashed = if series.dashed { " dashed" } else { "" };
-    append(out, format_args!("<g class=\"s{}\">", at % COLOURS));
+    append(out, format_args!("<g class=\"{}\">", series.class(at)));
     line(out, &format!("line{dashed}"), (x, y), (x + 10.0, y));
     out.push_str("</g>");
 }

@@ -35,13 +35,14 @@ pub struct Drawing {
 impl Drawing {
     /// The element for a page that includes [`CSS`].
     pub fn inline(&self) -> String {
-        self.element("")
+        self.element("", "")
     }
 
     /// A file of its own.
     pub fn file(&self) -> String {
         let style = format!("<style>{CSS}\nsvg{{background:var(--page)}}</style>");
-        format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{}\n", self.element(&style))
+        let size = format!(" width=\"{}\" height=\"{}\"", short(self.width), short(self.height));
+        format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{}\n", self.element(&size, &style))
     }
 
     /// The width at which its letters have the size they are meant to have.
@@ -49,9 +50,9 @@ impl Drawing {
         self.width
     }
 
-    fn element(&self, head: &str) -> String {
+    fn element(&self, size: &str, head: &str) -> String {
         format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"plot\" role=\"img\" viewBox=\"0 0 {} {}\" aria-label=\"{}\">{head}{}</svg>",
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"plot\" role=\"img\"{size} viewBox=\"0 0 {} {}\" aria-label=\"{}\">{head}{}</svg>",
             short(self.width),
             short(self.height),
             escape(&self.label),
@@ -97,7 +98,7 @@ fn append(out: &mut String, content: std::fmt::Arguments<'_>) {
 
 /// The width of a text of 12 pixels, near enough to leave room for it.
 fn text_width(text: &str) -> f64 {
-    6.6 * text.chars().count() as f64
+    7.0 * text.chars().count() as f64
 }
 
 /// A name cut to so many letters.

@@ -35,7 +35,7 @@ impl Strip {
     pub fn draw(&self) -> Drawing {
         let columns = self.columns.max(1);
         let (pitch, row_pitch) = (self.side + GAP, self.side + CAPTION + GAP);
-        let letters = (self.side / 6.6) as usize;
+        let letters = (self.side / 7.0) as usize;
         let mut body = String::new();
         for (at, picture) in self.pictures.iter().enumerate() {
             let (x, y) = ((at % columns) as f64 * pitch, (at / columns) as f64 * row_pitch);

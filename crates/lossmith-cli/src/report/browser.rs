@@ -6,6 +6,7 @@ use std::process::Command;
 use lossmith::expr::{CLASS_VARIABLES, Expr};
 
 use super::*;
+use crate::plot::{self, Axis, Bars, Chart, Drawing, Picture, Row, Series, Strip};
 
 /// A page with everything on it, with the published values of GLO where there are some.
 pub fn sample() -> ReportData {
@@ -159,6 +160,56 @@ fn the_page_opens_without_complaint_and_fits_on_a_phone() {
     assert_eq!(found, "checked true; sticking out: none; wider than its frame: false", "{log}");
 }
 
+/// A file of its own is XML, where every slip is an error that the browser shows instead of the picture.
+#[test]
+fn drawings_are_files_of_their_own() {
+    let Some(browser) = chromium() else {
+        eprintln!("skipped: no Chromium is installed");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    for (name, drawing) in drawings() {
+        let path = folder.path().join(name);
+        std::fs::write(&path, drawing.file()).unwrap();
+        let (dom, log) = open(browser, folder.path(), &path, &["--dump-dom"]);
+        assert!(dom.contains("<svg") && !dom.contains("parsererror"), "{name}: {dom} {log}");
+        assert!(!log.contains("CONSOLE"), "{name}: {log}");
+    }
+}
+
+fn drawings() -> Vec<(&'static str, Drawing)> {
+    let line = Series::banded("ours <&> \"mine\"", [(1.0, 0.9, 0.88, 0.91), (2.0, 0.95, 0.94, 0.96)]);
+    let published = Series::line("published", [(1.0, 0.93), (2.0, 0.94)]).dashed().coloured(1);
+    let chart = Chart {
+        title: "A & B".to_owned(),
+        x: Axis::new("share < 1").log(),
+        y: Axis::new("accuracy"),
+        series: vec![line, published],
+    };
+    let row = |name: &str, value| Row {
+        name: name.to_owned(),
+        value,
+        spread: Some((value - 0.02, value + 0.02)),
+        published: Some(0.95),
+        colour: None,
+    };
+    let bars = |axis| Bars { title: "Bars".to_owned(), axis, rows: vec![row("a < b", 0.9), row("c", 0.6)] };
+    // One red pixel.
+    let png = "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c4944415478da63f8cfc0000003010100\
+               c9fe92ef0000000049454e44ae426082";
+    let png: Vec<u8> = (0..png.len()).step_by(2).map(|i| u8::from_str_radix(&png[i..i + 2], 16).unwrap()).collect();
+    let pictures = (0..5).map(|i| Picture { caption: format!("image <{i}>"), png: png.clone() }).collect();
+    let strip = Strip { title: "Pictures".to_owned(), columns: 3, side: 96.0, pictures };
+    let formula = Expr::parse("max(x, y) - log(y)^2", CLASS_VARIABLES).unwrap();
+    vec![
+        ("chart.svg", chart.draw()),
+        ("points.svg", bars(Axis::new("accuracy")).draw()),
+        ("bars.svg", bars(Axis::new("accuracy").range(0.0, 1.0)).draw()),
+        ("strip.svg", strip.draw()),
+        ("tree.svg", plot::tree(&formula, CLASS_VARIABLES)),
+    ]
+}
+
 /// Keeps the page and its frame where `LOSSMITH_KEEP_PAGE` says, to be looked at.
 #[test]
 #[ignore = "writes the page, to be looked at"]
@@ -167,4 +218,7 @@ fn the_sample_page_can_be_kept() {
     let folder = Path::new(&folder);
     std::fs::write(folder.join("page.html"), page(&sample())).unwrap();
     std::fs::write(folder.join("phone.html"), in_a_phone(&page(&sample()))).unwrap();
+    for (name, drawing) in drawings() {
+        std::fs::write(folder.join(name), drawing.file()).unwrap();
+    }
 }

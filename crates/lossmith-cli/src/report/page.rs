@@ -11,8 +11,31 @@ const DRAWN_TREES: usize = 6;
 /// The binary losses are drawn up to this value above their lowest, so that a pole does not flatten everything else.
 const BINARY_SPAN: f64 = 8.0;
 
+/// The names of the losses of a page: a loss has the same colour wherever it is drawn.
+struct Colours<'a>(Vec<&'a str>);
+
+impl<'a> Colours<'a> {
+    fn of(data: &'a ReportData) -> Self {
+        let compared = data.comparisons.iter().flat_map(|c| &c.losses).map(|loss| loss.name.as_str());
+        let curves = data.training.iter().chain(&data.training_size).map(|curve| curve.name.as_str());
+        let binary = data.binary_curves.iter().flat_map(|b| &b.losses).map(|(name, _)| name.as_str());
+        let mut names = Vec::new();
+        for name in compared.chain(curves).chain(binary) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        Self(names)
+    }
+
+    fn get(&self, name: &str) -> Option<usize> {
+        self.0.iter().position(|n| *n == name)
+    }
+}
+
 /// The whole page.
 pub fn page(data: &ReportData) -> String {
+    let colours = &Colours::of(data);
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -26,12 +49,12 @@ pub fn page(data: &ReportData) -> String {
             body {
                 (header(data))
                 main {
-                    @for comparison in &data.comparisons { (compared(comparison)) }
+                    @for comparison in &data.comparisons { (compared(comparison, colours)) }
                     (searched(&data.generations))
+                    @if let Some(curves) = &data.binary_curves { (binary(curves, colours)) }
+                    (curves("Training curves", "step", false, &data.training, TRAINING, colours))
+                    (curves("Accuracy against training-set size", "training images", true, &data.training_size, SIZES, colours))
                     (hall_of_fame(&data.hall_of_fame))
-                    @if let Some(curves) = &data.binary_curves { (binary(curves)) }
-                    (curves("Training curves", "step", false, &data.training, TRAINING))
-                    (curves("Accuracy against training-set size", "training images", true, &data.training_size, SIZES))
                     (origin(data))
                 }
             }
@@ -53,19 +76,21 @@ fn header(data: &ReportData) -> Markup {
     }
 }
 
-fn compared(comparison: &Comparison) -> Markup {
+fn compared(comparison: &Comparison, colours: &Colours<'_>) -> Markup {
     let rows = comparison.losses.iter().map(|loss| Row {
         name: loss.name.clone(),
         value: loss.mean,
         spread: loss.sd.map(|sd| (loss.mean - sd, loss.mean + sd)),
         published: None,
+        colour: colours.get(&loss.name),
     });
     let bars = Bars { title: comparison.condition.clone(), axis: Axis::new("test accuracy"), rows: rows.collect() };
     let with_rates = comparison.losses.iter().any(|loss| loss.rate.is_some());
     html! {
-        section {
+        section.wide {
             h2 { (comparison.condition) }
             @if !comparison.verdict.is_empty() { p.verdict { (comparison.verdict) } }
+            div.beside {
             @if !bars.rows.is_empty() {
                 (figure(&bars.draw(), "Mean over the seeds, with one standard deviation to each side.", html! {}))
             }
@@ -78,6 +103,7 @@ fn compared(comparison: &Comparison) -> Markup {
                     cells
                 }),
             ))
+            }
             (table(
                 &["pair", "difference", "95 % interval", "p", "p (Holm)", ""],
                 comparison.pairs.iter().map(|pair| vec![
@@ -146,7 +172,7 @@ fn hall_of_fame(candidates: &[Candidate]) -> Markup {
         vec![(at + 1).to_string(), c.formula.clone(), number(c.fitness), c.size.to_string(), c.origin.clone()]
     });
     html! {
-        section {
+        section.wide {
             h2 { "Hall of fame" }
             p { "A formula is summed over the classes: " code { "x" } " is 1 for the right class and 0 for the others, " code { "y" }
                 " the predicted probability." }
@@ -167,13 +193,14 @@ fn hall_of_fame(candidates: &[Candidate]) -> Markup {
     }
 }
 
-fn binary(curves: &BinaryCurves) -> Markup {
+fn binary(curves: &BinaryCurves, colours: &Colours<'_>) -> Markup {
     let series: Vec<Series> = curves
         .losses
         .iter()
         .map(|(name, values)| {
             let values = values.iter().map(|v| v.unwrap_or(f64::NAN));
-            Series::line(name.clone(), curves.probability.iter().copied().zip(values))
+            let line = Series::line(name.clone(), curves.probability.iter().copied().zip(values));
+            Series { colour: colours.get(name), ..line }
         })
         .collect();
     let lows = series.iter().map(|s| s.points.iter().map(|p| p.y).filter(|y| y.is_finite()).fold(f64::MAX, f64::min));
@@ -194,13 +221,14 @@ fn binary(curves: &BinaryCurves) -> Markup {
     }
 }
 
-fn curves(title: &str, x: &str, log: bool, curves: &[Curve], caption: &str) -> Markup {
+fn curves(title: &str, x: &str, log: bool, curves: &[Curve], caption: &str, colours: &Colours<'_>) -> Markup {
     if curves.is_empty() {
         return html! {};
     }
-    let series = curves
-        .iter()
-        .map(|curve| Series::banded(curve.name.clone(), curve.points.iter().map(|p| (p.at, p.mean, p.low, p.high))));
+    let series = curves.iter().map(|curve| {
+        let points = curve.points.iter().map(|p| (p.at, p.mean, p.low, p.high));
+        Series { colour: colours.get(&curve.name), ..Series::banded(curve.name.clone(), points) }
+    });
     let axis = if log { Axis::new(x).log() } else { Axis::new(x) };
     let chart = Chart { title: title.to_owned(), x: axis, y: Axis::new("accuracy"), series: series.collect() };
     let rows = curves.iter().flat_map(|curve| {
@@ -228,7 +256,7 @@ fn origin(data: &ReportData) -> Markup {
         ("time", seconds.map_or(String::new(), |s| format!("{} s", number(s)))),
     ];
     html! {
-        section {
+        section.wide {
             h2 { "How to make it again" }
             dl {
                 @for (name, value) in rows.iter().filter(|(_, value)| !value.is_empty()) {
@@ -264,7 +292,7 @@ fn table(heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Markup {
         div.scroll tabindex="0" {
             table {
                 thead { tr { @for head in heads { th scope="col" { (head) } } } }
-                tbody { @for row in &rows { tr { @for cell in row { td { (cell) } } } } }
+                tbody { @for row in &rows { tr { @for cell in row { td.whole[cell.chars().count() <= 26] { (cell) } } } } }
             }
         }
     }
@@ -294,9 +322,21 @@ mod tests {
     }
 
     #[test]
+    fn a_loss_has_one_colour_on_the_whole_page() {
+        let mut data = sample();
+        data.training.reverse();
+        let page = page(&data);
+        let of_baikal = |class: &str| page.matches(&format!("<g class=\"{class}\"><title>baikal 0.9933")).count();
+        assert_eq!((of_baikal("s0"), of_baikal("s1")), (0, 2));
+        let curve = page.split("Training curves</h2>").nth(1).unwrap();
+        let first = curve.split("<g class=\"").nth(1).unwrap();
+        assert!(first.starts_with("s1") && first.contains("<title>baikal:"), "the first curve is that of baikal");
+    }
+
+    #[test]
     fn sections_without_data_are_left_out() {
         let page = page(&ReportData { title: "Nothing yet".to_owned(), ..ReportData::default() });
-        assert_eq!(page.matches("<section>").count(), 1, "only where it comes from");
+        assert_eq!(page.matches("<section").count(), 1, "only where it comes from");
         assert!(!page.contains("<svg") && !page.contains("<table"));
     }
 
