@@ -1,9 +1,34 @@
-//! The program `lossmith`.
+//! The program `lossmith`: discover, train, compare, evaluate and export loss functions.
 
-// Until search, compare and report call them.
+mod args;
+mod commands;
+mod interrupt;
+mod output;
+// Until search and compare call them.
 #[allow(dead_code, unused_imports)]
 mod plot;
+mod recipe;
 #[allow(dead_code, unused_imports)]
 mod report;
+mod run;
+mod tasks;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::output::Answer;
+
+fn main() -> ExitCode {
+    let cli = args::Cli::parse();
+    output::start_logging(cli.verbose, cli.quiet);
+    match commands::run(cli) {
+        Ok(Answer::Yes) => ExitCode::SUCCESS,
+        Ok(Answer::No) => ExitCode::from(1),
+        Err(e) if output::is_closed_pipe(&e) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e:#}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -9,10 +9,12 @@
 pub mod archive;
 pub mod cma_es;
 pub mod coefficients;
+pub mod comparison;
 pub mod filters;
 pub mod gp;
 pub mod halving;
 mod stream;
 pub mod taylor;
+pub mod trial;
 
 pub use stream::Stream;

@@ -1,0 +1,39 @@
+//! One file a command.
+
+pub mod compare;
+pub mod evaluate;
+pub mod losses;
+pub mod predict;
+pub mod search;
+pub mod train;
+
+use clap::CommandFactory;
+
+use crate::args::{Cli, Command};
+use crate::output::Answer;
+
+/// Runs what was typed.
+pub fn run(cli: Cli) -> anyhow::Result<Answer> {
+    match cli.command {
+        Command::Losses(args) => losses::run(args),
+        Command::Search(args) => search::run(args),
+        Command::Train(args) => train::run(args),
+        Command::Predict(args) => predict::run(args),
+        Command::Compare(args) => compare::run(args),
+        Command::Evaluate(args) => evaluate::run(args),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "lossmith", &mut script);
+            crate::output::print(&String::from_utf8_lossy(&script))?;
+            Ok(Answer::Yes)
+        }
+    }
+}
+
+/// Reads what a user wrote for a loss: a name, a formula, or `@FILE` with either.
+pub fn read_loss(text: &str) -> anyhow::Result<lossmith::loss::Spec> {
+    use anyhow::Context;
+    let Some(file) = text.strip_prefix('@') else { return Ok(lossmith::loss::Spec::parse(text)?) };
+    let text = std::fs::read_to_string(file).with_context(|| format!("@{file}: cannot be read"))?;
+    lossmith::loss::Spec::parse(&text).with_context(|| format!("@{file}"))
+}

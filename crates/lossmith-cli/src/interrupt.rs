@@ -1,0 +1,31 @@
+//! Ctrl-C: the first one asks the running work to stop at the next safe place, the second one stops at once.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static ASKED: AtomicBool = AtomicBool::new(false);
+
+/// Listens for Ctrl-C and the termination signal; harmless when called twice.
+pub fn listen() {
+    // An error means that a handler is already there, which is what is wanted.
+    let _ = ctrlc::set_handler(|| {
+        if ASKED.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+        eprintln!("\nstopping at the next safe place; press Ctrl-C again to stop at once");
+    });
+}
+
+/// Whether the user asked to stop.
+pub fn asked() -> bool {
+    ASKED.load(Ordering::Relaxed)
+}
+
+/// The flag itself, for workers that poll it.
+pub fn flag() -> &'static AtomicBool {
+    &ASKED
+}
+
+/// The error that ends an interrupted command.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("stopped on request")]
+pub struct Interrupted;
