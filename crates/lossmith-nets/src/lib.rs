@@ -21,5 +21,5 @@ pub use error::NetsError;
 pub use model::Model;
 pub use net::{Layer, Net, PRESETS, preset};
 pub use network::{Network, Shape};
-pub use train::{Candidate, Control, Data, End, Event, LossFunction, Outcome, Penalty, Point, Recipe, train};
+pub use train::{BatchLoss, Candidate, Control, Data, End, Event, Outcome, Penalty, Point, Recipe, train};
 pub use weights::{Weight, Weights};

@@ -5,7 +5,7 @@ use crate::network::{Network, Shape};
 use crate::pass::{Batch, Pass};
 use crate::train::{Candidate, Control, Data, Event, Outcome, Recipe, train_from};
 use crate::weights::{self, Weight, Weights};
-use crate::{Dataset, Layer, LossFunction, NetsError, init};
+use crate::{BatchLoss, Dataset, Layer, NetsError, init};
 
 /// A network with its weights.
 #[derive(Debug)]
@@ -62,12 +62,12 @@ impl Model {
     ///
     /// # Errors
     /// Images of another shape than the network takes.
-    pub fn gradient(&self, images: &Dataset, loss: &LossFunction<'_>) -> Result<(f64, Weights), NetsError> {
+    pub fn gradient(&self, images: &Dataset, loss: &dyn BatchLoss) -> Result<(f64, Weights), NetsError> {
         let batch = self.batch(images)?;
         let mut pass = Pass::new(&self.network);
         pass.forward(&self.network, &self.parameters, &batch);
         let (logits, gradient) = pass.logits_and_gradient();
-        let value = loss(logits, &batch.labels, self.network.classes, gradient);
+        let value = loss.value_and_gradient(logits, &batch.labels, self.network.classes, gradient);
         pass.backward(&self.network, &self.parameters, &batch);
         Ok((value, weights::export(&self.network, &pass.gradient)))
     }

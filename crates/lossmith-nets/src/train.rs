@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use lossmith::loss::ClassLoss;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -72,14 +73,29 @@ pub enum Penalty {
     L2(f32),
 }
 
-/// The mean loss of a batch: logits (row by row), labels, number of classes, and where its gradient goes.
-pub type LossFunction<'a> = dyn Fn(&[f32], &[u32], usize, &mut [f32]) -> f64 + Sync + 'a;
+/// What a candidate minimises: a class loss, or a function of the same arguments.
+pub trait BatchLoss: Sync {
+    /// The mean loss of a batch of logits (row by row, `classes` wide), and its gradient into `gradient`.
+    fn value_and_gradient(&self, logits: &[f32], labels: &[u32], classes: usize, gradient: &mut [f32]) -> f64;
+}
+
+impl BatchLoss for ClassLoss {
+    fn value_and_gradient(&self, logits: &[f32], labels: &[u32], classes: usize, gradient: &mut [f32]) -> f64 {
+        self.value_and_gradient(logits, labels, classes, gradient)
+    }
+}
+
+impl<F: Fn(&[f32], &[u32], usize, &mut [f32]) -> f64 + Sync> BatchLoss for F {
+    fn value_and_gradient(&self, logits: &[f32], labels: &[u32], classes: usize, gradient: &mut [f32]) -> f64 {
+        self(logits, labels, classes, gradient)
+    }
+}
 
 /// One of the trainings that run in lock-step.
 #[derive(Clone, Copy)]
 pub struct Candidate<'a> {
     /// What it minimises.
-    pub loss: &'a LossFunction<'a>,
+    pub loss: &'a dyn BatchLoss,
     /// Its own learning rate, instead of the recipe's.
     pub rate: Option<f32>,
     /// A penalty on its weights.
@@ -88,7 +104,7 @@ pub struct Candidate<'a> {
 
 impl<'a> Candidate<'a> {
     /// A loss at the recipe's rate, without penalty.
-    pub fn new(loss: &'a LossFunction<'a>) -> Self {
+    pub fn new(loss: &'a dyn BatchLoss) -> Self {
         Self { loss, rate: None, penalty: None }
     }
 }
@@ -353,7 +369,7 @@ impl Trainer<'_> {
     fn step(&self, run: &mut Run<'_>, step: usize, batch: &Batch, pass: &mut Pass) -> bool {
         pass.forward(self.network, &run.parameters, batch);
         let (logits, gradient) = pass.logits_and_gradient();
-        let loss = (run.candidate.loss)(logits, &batch.labels, self.network.classes, gradient);
+        let loss = run.candidate.loss.value_and_gradient(logits, &batch.labels, self.network.classes, gradient);
         if !loss.is_finite() || !gradient.iter().all(|g| g.is_finite()) {
             return false;
         }

@@ -1,5 +1,7 @@
 //! Convolution and pooling against naive oracles, over sizes that meet every rim of the register tiles.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 use lossmith_nets::kernel::conv::{Conv, Layout, Panels, Window};
 use lossmith_nets::kernel::pool::MaxPool;
 use proptest::prelude::*;

@@ -1,5 +1,7 @@
 //! Whole networks against PyTorch, central differences and the published parameter counts.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 use lossmith_nets::{
     Candidate, Control, Data, Dataset, Layer, Model, NetsError, Network, Recipe, Shape, Weight, preset,
 };

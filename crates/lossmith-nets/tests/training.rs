@@ -1,9 +1,11 @@
 //! Training in lock-step: it learns, and a candidate's course depends on nothing but itself.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 use std::sync::OnceLock;
 
 use lossmith_nets::{
-    Augment, Candidate, Control, Data, Dataset, End, Event, Layer, LossFunction, NetsError, Outcome, Penalty, Recipe,
+    Augment, BatchLoss, Candidate, Control, Data, Dataset, End, Event, Layer, NetsError, Outcome, Penalty, Recipe,
     Shape, preset, train,
 };
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
@@ -123,7 +125,7 @@ fn what_diverges_stops_alone_and_says_where() {
         gradient.fill(f32::INFINITY);
         1.0
     };
-    let losses: [&LossFunction<'_>; 4] = [&runaway, &nan, &hidden, &cross_entropy];
+    let losses: [&dyn BatchLoss; 4] = [&runaway, &nan, &hidden, &cross_entropy];
     let crowd = losses.map(Candidate::new);
     let outcomes = on(2, &crowd, &recipe());
     let ends: Vec<End> = outcomes.iter().map(|o| o.end).collect();
