@@ -80,6 +80,7 @@ impl Dataset {
 
     /// Writes an image into a layout, moved by (`down`, `right`) pixels and mirrored if told; what comes in from outside
     /// is black.
+    #[inline(always)]
     fn write(&self, image: usize, place: Placement, layout: &Layout, target: &mut [f32]) {
         let Shape { height, width, channels } = self.shape;
         let line = width * channels;
@@ -114,7 +115,10 @@ impl Dataset {
     pub(crate) fn batch(&self, range: std::ops::Range<usize>, layout: &Layout) -> Batch {
         let mut images = vec![0.0; range.len() * layout.len()];
         for (target, image) in images.chunks_exact_mut(layout.len()).zip(range.clone()) {
-            vectorized(|| self.write(image, Placement::default(), layout, target));
+            vectorized(
+                #[inline(always)]
+                || self.write(image, Placement::default(), layout, target),
+            );
         }
         Batch { images, labels: self.labels[range].to_vec(), masks: Vec::new() }
     }
@@ -197,7 +201,10 @@ impl<'a> Feeder<'a> {
             let image = self.order[at] as usize;
             let place = self.augment.draw(&mut self.place);
             batch.labels.push(self.data.labels[image]);
-            vectorized(|| self.data.write(image, place, &self.layout, target));
+            vectorized(
+                #[inline(always)]
+                || self.data.write(image, place, &self.layout, target),
+            );
         }
         batch.masks.resize_with(self.dropouts.len(), Vec::new);
         for (mask, (p, values)) in batch.masks.iter_mut().zip(&self.dropouts) {

@@ -29,7 +29,7 @@ pub(crate) struct Batch {
 pub(crate) struct Pass {
     panels: Vec<(Panels, Panels)>,
     shards: Vec<Shard>,
-    /// What goes into each layer of the head, and the logits.
+    /// What goes into each layer of the head, and the logits. Without features, the first layer reads the images.
     head: Vec<Vec<f32>>,
     /// Their gradients.
     head_gradients: Vec<Vec<f32>>,
@@ -75,9 +75,7 @@ impl Pass {
                 conv.pack_forward(&parameters[weights.clone()], &mut panels.0);
             }
         }
-        if network.features.is_empty() {
-            self.head[0].clone_from(&batch.images);
-        } else {
+        if !network.features.is_empty() {
             let size = images.div_ceil(SHARDS);
             let values = network.feature_values();
             self.head[0].resize(images * values, 0.0);
@@ -97,6 +95,7 @@ impl Pass {
         let mut masks = batch.masks.iter();
         for (i, layer) in network.head.iter().enumerate() {
             let [input, output] = &mut self.head[i..i + 2] else { unreachable!("one more buffer than layers") };
+            let input = if i == 0 && network.features.is_empty() { &batch.images } else { input };
             output.resize(images * layer.outputs, 0.0);
             let weights = Matrix::new(&parameters[layer.weights.clone()], layer.outputs, layer.inputs);
             dense::multiply(Matrix::new(input, images, layer.inputs), weights.transposed(), output);
@@ -131,7 +130,10 @@ impl Pass {
         let sum = &mut self.gradient[..network.feature_parameters];
         sum.fill(0.0);
         for shard in &self.shards[..used] {
-            vectorized(|| sum.iter_mut().zip(&shard.parameters).for_each(|(s, p)| *s += p));
+            vectorized(
+                #[inline(always)]
+                || sum.iter_mut().zip(&shard.parameters).for_each(|(s, p)| *s += p),
+            );
         }
     }
 
@@ -153,7 +155,8 @@ impl Pass {
             bias.fill(0.0);
             dense::sum_rows(gradient, bias);
             let gradient = Matrix::new(gradient, images, layer.outputs);
-            let input = Matrix::new(&self.head[i], images, layer.inputs);
+            let input = if i == 0 && network.features.is_empty() { &batch.images } else { &self.head[i] };
+            let input = Matrix::new(input, images, layer.inputs);
             dense::multiply(gradient.transposed(), input, &mut self.gradient[layer.weights.clone()]);
             // Nobody asks for the gradient of the images.
             if i > 0 || !network.features.is_empty() {

@@ -18,24 +18,27 @@ pub(crate) fn update(
     momentum: f32,
     pull: Pull,
 ) -> bool {
-    vectorized(|| {
-        let slope = |w: f32, g: f32| {
-            let sign = f32::from(w > 0.0) - f32::from(w < 0.0);
-            g + pull.l2 * w + pull.l1 * sign
-        };
-        let mut finite = true;
-        if velocity.is_empty() {
-            for (w, g) in parameters.iter_mut().zip(gradient) {
-                *w -= rate * slope(*w, *g);
-                finite &= w.is_finite();
+    vectorized(
+        #[inline(always)]
+        || {
+            let slope = |w: f32, g: f32| {
+                let sign = f32::from(w > 0.0) - f32::from(w < 0.0);
+                g + pull.l2 * w + pull.l1 * sign
+            };
+            let mut finite = true;
+            if velocity.is_empty() {
+                for (w, g) in parameters.iter_mut().zip(gradient) {
+                    *w -= rate * slope(*w, *g);
+                    finite &= w.is_finite();
+                }
+            } else {
+                for ((w, v), g) in parameters.iter_mut().zip(velocity).zip(gradient) {
+                    *v = momentum * *v + slope(*w, *g);
+                    *w -= rate * *v;
+                    finite &= w.is_finite();
+                }
             }
-        } else {
-            for ((w, v), g) in parameters.iter_mut().zip(velocity).zip(gradient) {
-                *v = momentum * *v + slope(*w, *g);
-                *w -= rate * *v;
-                finite &= w.is_finite();
-            }
-        }
-        finite
-    })
+            finite
+        },
+    )
 }

@@ -256,11 +256,14 @@ impl Conv {
             gradient,
             weights,
         });
-        super::vectorized(|| {
-            for &at in gradients {
-                bias.iter_mut().zip(&gradient[at..at + out]).for_each(|(b, g)| *b += g);
-            }
-        });
+        super::vectorized(
+            #[inline(always)]
+            || {
+                for &at in gradients {
+                    bias.iter_mut().zip(&gradient[at..at + out]).for_each(|(b, g)| *b += g);
+                }
+            },
+        );
     }
 }
 

@@ -68,31 +68,40 @@ pub fn multiply(a: Matrix<'_>, b: Matrix<'_>, product: &mut [f32]) {
 
 /// Adds the bias to each row, and takes the positive part with `relu`.
 pub fn add_bias(output: &mut [f32], bias: &[f32], relu: bool) {
-    vectorized(|| {
-        for row in output.chunks_exact_mut(bias.len()) {
-            for (value, bias) in row.iter_mut().zip(bias) {
-                let sum = *value + bias;
-                // Written so that what is not a number stays so.
-                *value = if relu && sum < 0.0 { 0.0 } else { sum };
+    vectorized(
+        #[inline(always)]
+        || {
+            for row in output.chunks_exact_mut(bias.len()) {
+                for (value, bias) in row.iter_mut().zip(bias) {
+                    let sum = *value + bias;
+                    // Written so that what is not a number stays so.
+                    *value = if relu && sum < 0.0 { 0.0 } else { sum };
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 /// Adds each row of `gradient` to the gradient of the bias.
 pub fn sum_rows(gradient: &[f32], bias: &mut [f32]) {
-    vectorized(|| {
-        for row in gradient.chunks_exact(bias.len()) {
-            bias.iter_mut().zip(row).for_each(|(b, g)| *b += g);
-        }
-    });
+    vectorized(
+        #[inline(always)]
+        || {
+            for row in gradient.chunks_exact(bias.len()) {
+                bias.iter_mut().zip(row).for_each(|(b, g)| *b += g);
+            }
+        },
+    );
 }
 
 /// Stops the gradient where ReLU's output is 0.
 pub fn relu_backward(gradient: &mut [f32], output: &[f32]) {
-    vectorized(|| {
-        for (g, &o) in gradient.iter_mut().zip(output) {
-            *g = if o > 0.0 { *g } else { 0.0 };
-        }
-    });
+    vectorized(
+        #[inline(always)]
+        || {
+            for (g, &o) in gradient.iter_mut().zip(output) {
+                *g = if o > 0.0 { *g } else { 0.0 };
+            }
+        },
+    );
 }

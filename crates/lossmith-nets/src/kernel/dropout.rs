@@ -19,5 +19,8 @@ pub fn fill_mask(rng: &mut impl Rng, p: f32, mask: &mut [f32]) {
 
 /// `values *= mask`: forward on the outputs, backward on their gradient.
 pub fn apply(values: &mut [f32], mask: &[f32]) {
-    vectorized(|| values.iter_mut().zip(mask).for_each(|(v, m)| *v *= m));
+    vectorized(
+        #[inline(always)]
+        || values.iter_mut().zip(mask).for_each(|(v, m)| *v *= m),
+    );
 }

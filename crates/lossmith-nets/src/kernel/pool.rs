@@ -43,14 +43,17 @@ impl MaxPool {
     /// # Panics
     /// If a slice is shorter than its layout and `images` say.
     pub fn forward(&self, images: usize, input: &[f32], output: &mut [f32], places: &mut [u8]) {
-        vectorized(|| {
-            for n in 0..images {
-                let image = &input[n * self.input.len()..][..self.input.len()];
-                let pooled = &mut output[n * self.output.len()..][..self.output.len()];
-                let places = &mut places[n * self.places()..][..self.places()];
-                self.forward_one(image, pooled, places);
-            }
-        });
+        vectorized(
+            #[inline(always)]
+            || {
+                for n in 0..images {
+                    let image = &input[n * self.input.len()..][..self.input.len()];
+                    let pooled = &mut output[n * self.output.len()..][..self.output.len()];
+                    let places = &mut places[n * self.places()..][..self.places()];
+                    self.forward_one(image, pooled, places);
+                }
+            },
+        );
     }
 
     #[inline(always)]
@@ -80,17 +83,20 @@ impl MaxPool {
     /// # Panics
     /// If a slice is shorter than its layout and `images` say.
     pub fn backward(&self, images: usize, gradient: &[f32], output: &[f32], places: &[u8], input_gradient: &mut [f32]) {
-        vectorized(|| {
-            for n in 0..images {
-                let (size, into) = (self.output.len(), self.input_gradient.len());
-                self.backward_one(
-                    &gradient[n * size..][..size],
-                    &output[n * size..][..size],
-                    &places[n * self.places()..][..self.places()],
-                    &mut input_gradient[n * into..][..into],
-                );
-            }
-        });
+        vectorized(
+            #[inline(always)]
+            || {
+                for n in 0..images {
+                    let (size, into) = (self.output.len(), self.input_gradient.len());
+                    self.backward_one(
+                        &gradient[n * size..][..size],
+                        &output[n * size..][..size],
+                        &places[n * self.places()..][..self.places()],
+                        &mut input_gradient[n * into..][..into],
+                    );
+                }
+            },
+        );
     }
 
     #[inline(always)]

@@ -18,6 +18,8 @@ pub(super) fn dispatch<Op: WithSimd>(op: Op) -> Op::Output {
 }
 
 /// Compiles a plain loop once per instruction set and runs the widest version the processor has.
+///
+/// `op` is to be marked `#[inline(always)]`: a closure that stays a function of its own is compiled for the baseline.
 #[inline]
 pub fn vectorized<R>(op: impl FnOnce() -> R) -> R {
     struct Plain<F>(F);
