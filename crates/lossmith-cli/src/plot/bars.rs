@@ -3,7 +3,7 @@
 
 use super::{Anchor, Axis, COLOURS, Drawing, append, cut, escape, line, number, short, text};
 
-const WIDTH: f64 = 440.0;
+const WIDTH: f64 = 400.0;
 const ROW: f64 = 40.0;
 
 /// One row.

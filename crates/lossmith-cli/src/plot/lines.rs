@@ -3,7 +3,7 @@
 use super::scale::Scale;
 use super::{Anchor, Axis, COLOURS, Drawing, append, cut, escape, line, number, short, text, text_width};
 
-const WIDTH: f64 = 440.0;
+const WIDTH: f64 = 400.0;
 const PLOT_HEIGHT: f64 = 210.0;
 /// Above the plot: the name of the y axis.
 const TOP: f64 = 26.0;

@@ -60,7 +60,7 @@ impl Scale {
     pub fn place(&self, value: f64) -> Option<f64> {
         let map = |v: f64| if self.log { v.ln() } else { v };
         let share = (map(value) - map(self.low)) / (map(self.high) - map(self.low));
-        share.is_finite().then(|| self.start + share * (self.end - self.start))
+        share.is_finite().then_some(self.start + share * (self.end - self.start))
     }
 
     /// The same axis over other pixels.
