@@ -6,12 +6,14 @@
 pub mod atomic;
 pub mod cifar;
 pub mod classification;
+pub mod coco;
 mod error;
 pub mod fetch;
 pub mod folder;
 pub mod idx;
 pub mod label_images;
 pub mod make;
+pub mod picture;
 mod source;
 pub mod tensors;
 

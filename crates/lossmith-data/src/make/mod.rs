@@ -3,4 +3,5 @@
 pub mod digits;
 pub mod rosettes;
 pub mod scenes;
+pub mod shapes;
 pub mod sticks;

@@ -5,6 +5,7 @@
 //! | outline of a mask or label image | [`contour`] |
 //! | area, mass centre, scaling, flipping | [`Polygon`] |
 //! | outline to rays and back, exact | [`RayFan`] |
+//! | outline to mask, masks compared | [`Runs`] |
 //! | which points of which feature level learn which object | [`targets`] |
 //! | the procedure of the published code, for comparison | [`published`] |
 //!
@@ -18,10 +19,12 @@ pub mod contour;
 mod fan;
 mod polygon;
 pub mod published;
+mod runs;
 pub mod targets;
 
 pub use fan::{LEAST_RAY, RayFan};
 pub use polygon::{Bounds, Polygon, PolygonError};
+pub use runs::{Runs, RunsError};
 
 /// A place in an image, x then y.
 pub type Point = [f64; 2];
