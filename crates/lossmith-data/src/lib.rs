@@ -14,6 +14,7 @@ pub mod idx;
 pub mod label_images;
 pub mod make;
 pub mod picture;
+pub mod node_graphs;
 mod source;
 pub mod tensors;
 

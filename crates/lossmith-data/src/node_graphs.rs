@@ -1,0 +1,197 @@
+//! Scene graphs whose nodes come with a feature vector: what a model of scene graphs sees where there are no images.
+//!
+//! A folder holds `vocabulary.json`, `train.jsonl` and `test.jsonl`; one line is one scene:
+//!
+//! ```json
+//! {"boxes": [[0,0,9,9], ...], "labels": [3, ...], "relations": [{"subject":0,"object":1,"predicate":2}], "features": [[0.1, ...], ...]}
+//! ```
+//!
+//! Class 0 is background, predicate 0 is none.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use lossmith::graph::{SceneGraph, Vocabulary};
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
+use serde::{Deserialize, Serialize};
+
+use crate::make::hubs;
+use crate::{DataError, Result, atomic};
+
+/// The most nodes of a scene: all ordered pairs of them are looked at.
+pub const MOST_NODES: usize = 1_000;
+
+/// One scene.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NodeGraph {
+    /// Boxes, labels and relations.
+    #[serde(flatten)]
+    pub graph: SceneGraph,
+    /// One vector per node, all of one length.
+    pub features: Vec<Vec<f32>>,
+}
+
+/// Scenes to train on and to test on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeGraphs {
+    /// What classes and predicates are called, and how the scenes were made.
+    pub about: About,
+    /// Scenes to train on.
+    pub train: Vec<NodeGraph>,
+    /// Scenes to test on.
+    pub test: Vec<NodeGraph>,
+}
+
+/// What classes and predicates are called, and how the scenes were made.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct About {
+    /// The names; object 0 is background.
+    #[serde(flatten)]
+    pub vocabulary: Vocabulary,
+    /// The generator's settings, if a generator made the scenes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hubs: Option<hubs::Settings>,
+}
+
+impl NodeGraphs {
+    /// Reads a folder.
+    ///
+    /// # Errors
+    /// A file is missing or is no JSON; a scene has another number of vectors than nodes, vectors of different lengths, a
+    /// label or predicate without a name, a relation to a missing node, or more than [`MOST_NODES`] nodes.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join("vocabulary.json");
+        let text = std::fs::read_to_string(&path).map_err(DataError::io(&path, "read"))?;
+        let about: About = serde_json::from_str(&text)
+            .map_err(|e| DataError::Content { path: path.clone(), message: e.to_string() })?;
+        let mut width = None;
+        let train = read_scenes(&folder.join("train.jsonl"), &about.vocabulary, &mut width)?;
+        let test = read_scenes(&folder.join("test.jsonl"), &about.vocabulary, &mut width)?;
+        Ok(Self { about, train, test })
+    }
+
+    /// Writes a new folder, whole or not at all.
+    ///
+    /// # Errors
+    /// The folder is there already, or the system refuses.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        atomic::new_folder(folder)?;
+        let fault = |e: serde_json::Error| DataError::Argument(e.to_string());
+        for (name, scenes) in [("train.jsonl", &self.train), ("test.jsonl", &self.test)] {
+            let mut text = String::new();
+            for scene in scenes {
+                text += &serde_json::to_string(scene).map_err(fault)?;
+                text.push('\n');
+            }
+            atomic::write(&folder.join(name), text.as_bytes())?;
+        }
+        let about = serde_json::to_vec_pretty(&self.about).map_err(fault)?;
+        atomic::write(&folder.join("vocabulary.json"), &about)
+    }
+
+    /// The length of the nodes' vectors.
+    pub fn width(&self) -> usize {
+        self.train.iter().chain(&self.test).find_map(|s| s.features.first()).map_or(0, Vec::len)
+    }
+}
+
+fn read_scenes(path: &Path, names: &Vocabulary, width: &mut Option<usize>) -> Result<Vec<NodeGraph>> {
+    let file = std::fs::File::open(path).map_err(DataError::io(path, "open"))?;
+    let mut scenes = Vec::new();
+    for (at, line) in BufReader::new(file).lines().enumerate() {
+        let line = line.map_err(DataError::io(path, "read"))?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let wrong =
+            |message: String| DataError::Record { path: path.to_owned(), record: format!("line {}", at + 1), message };
+        let scene: NodeGraph = serde_json::from_str(&line).map_err(|e| wrong(e.to_string()))?;
+        check(&scene, names, width).map_err(wrong)?;
+        scenes.push(scene);
+    }
+    Ok(scenes)
+}
+
+fn check(scene: &NodeGraph, names: &Vocabulary, width: &mut Option<usize>) -> std::result::Result<(), String> {
+    let nodes = scene.graph.labels.len();
+    if nodes > MOST_NODES {
+        return Err(format!("has {nodes} nodes, at most {MOST_NODES} are read"));
+    }
+    scene.graph.check(names.predicates.len()).map_err(|e| e.to_string())?;
+    if let Some(label) = scene.graph.labels.iter().find(|&&label| label as usize >= names.objects.len()) {
+        return Err(format!("label {label} has no name; vocabulary.json names 0 to {}", names.objects.len() - 1));
+    }
+    if scene.features.len() != nodes {
+        return Err(format!("{} feature vectors for {nodes} nodes, expected as many", scene.features.len()));
+    }
+    for (node, vector) in scene.features.iter().enumerate() {
+        let expected = *width.get_or_insert(vector.len());
+        if vector.len() != expected {
+            return Err(format!("feature vector {node} has {} numbers, the others have {expected}", vector.len()));
+        }
+        if let Some(bad) = vector.iter().find(|v| !v.is_finite()) {
+            return Err(format!("feature vector {node} holds {bad}, expected finite numbers"));
+        }
+    }
+    Ok(())
+}
+
+/// Feature vectors where there are no images: for each node a label seen through noise, one-hot over `classes`.
+///
+/// With probability `confusion` the label seen is any other class but background, each equally likely.
+///
+/// # Errors
+/// A label that is not below `classes`, or a confusion that is no probability.
+pub fn noisy_labels(labels: &[u32], classes: usize, confusion: f64, seed: u64) -> Result<Vec<Vec<f32>>> {
+    if !(0.0..=1.0).contains(&confusion) || classes < 3 {
+        let message =
+            format!("expected a confusion from 0 to 1 and three classes or more, found {confusion} and {classes}");
+        return Err(DataError::Argument(message));
+    }
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let seen = |&label: &u32| {
+        let label = label as usize;
+        if label >= classes {
+            return Err(DataError::Argument(format!("expected labels below {classes}, found {label}")));
+        }
+        let confused = rng.random_bool(confusion) && label > 0;
+        // Any of the others: skip the label itself in 1..classes.
+        let other = rng.random_range(1..classes - 1);
+        let seen = if confused { other + usize::from(other >= label) } else { label };
+        Ok((0..classes).map(|c| f32::from(u8::from(c == seen))).collect())
+    };
+    labels.iter().map(seen).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_comes_back_as_it_was() {
+        let settings = hubs::Settings::default();
+        let made = hubs::make(settings, 5, 3, 1).unwrap();
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("hubs");
+        made.write(&folder).unwrap();
+        assert_eq!(NodeGraphs::read(&folder).unwrap(), made);
+        assert!(matches!(made.write(&folder), Err(DataError::Exists(_))));
+        let line = std::fs::read_to_string(folder.join("test.jsonl")).unwrap();
+        let broken = line.replacen("\"features\":[[", "\"features\":[[0.5,", 1);
+        std::fs::write(folder.join("test.jsonl"), broken).unwrap();
+        let error = NodeGraphs::read(&folder).unwrap_err().to_string();
+        assert!(error.contains("test.jsonl, line 1: feature vector 0 has 17 numbers, the others have 16"), "{error}");
+    }
+
+    #[test]
+    fn noise_confuses_as_often_as_asked() {
+        let labels: Vec<u32> = (0..9_000).map(|i| 1 + i % 9).collect();
+        let seen = noisy_labels(&labels, 10, 0.3, 4).unwrap();
+        let label_seen = |v: &Vec<f32>| v.iter().position(|&x| x == 1.0).unwrap() as u32;
+        let wrong = labels.iter().zip(&seen).filter(|(l, v)| **l != label_seen(v)).count();
+        assert!((2_550..2_850).contains(&wrong), "{wrong}");
+        assert!(seen.iter().all(|v| label_seen(v) > 0));
+        assert!(noisy_labels(&[10], 10, 0.3, 4).is_err() && noisy_labels(&[1], 10, 1.3, 4).is_err());
+    }
+}
