@@ -1,1 +1,4 @@
 //! Losses and models of lossmith on Burn: training, prediction, post-processing.
+
+pub mod bridge;
+pub mod cmat;

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use ndarray::{ArrayView, ArrayView2, Dimension};
+use ndarray::{Array1, Array2, ArrayView, ArrayView2, Dimension};
 
+use super::score::Labelled;
 use super::weights::{Row, Weights};
 use super::{Bias, CriticError, Truth};
 
@@ -125,6 +126,21 @@ impl<'a> Scene<'a> {
             (1..self.classes).fold(1, |best, c| if policy[c] > policy[best] { c } else { best })
         };
         (0..self.agents).map(best).collect()
+    }
+
+    /// `[n*(n-1),1+P]`: the probabilities of the predicates of each ordered pair under these classes, none first.
+    ///
+    /// # Errors
+    /// Another number of labels than agents, or a class out of range.
+    pub fn relation_probabilities(&self, labels: &[usize]) -> Result<Array2<f64>, CriticError> {
+        self.check_actions(labels)?;
+        let mut all = Array2::zeros((self.pairs(), self.columns()));
+        for (pair, mut row) in all.rows_mut().into_iter().enumerate() {
+            let (subject, object) = self.ends(pair);
+            let labelled = Labelled { pair, subject: labels[subject], object: labels[object] };
+            row.assign(&Array1::from(labelled.probabilities(self)));
+        }
+        Ok(all)
     }
 
     /// The row of an ordered pair of different agents.

@@ -53,15 +53,22 @@ impl Labelled {
         if sum >= LEAST_SUM { most > none } else { self.plain(scene).beats_none }
     }
 
-    /// The same from the logits themselves, in f64: the plain way, for what the weights cannot hold.
-    fn plain(self, scene: &Scene<'_>) -> Best {
+    /// The softmax probability of each predicate, none first, in f64.
+    pub fn probabilities(self, scene: &Scene<'_>) -> Vec<f64> {
         let logits = scene.logits(self.pair);
         let bias = scene.bias(self.subject, self.object);
         let sum_of = |r: usize| f64::from(logits[r]) + bias.map_or(0.0, |b| f64::from(b[r]));
         let all: Vec<f64> = (0..logits.len()).map(sum_of).collect();
+        let top = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let sum: f64 = all.iter().map(|z| (z - top).exp()).sum();
+        all.iter().map(|z| (z - top).exp() / sum).collect()
+    }
+
+    /// The same from the logits themselves: the plain way, for what the weights cannot hold.
+    fn plain(self, scene: &Scene<'_>) -> Best {
+        let all = self.probabilities(scene);
         let best = (1..all.len()).fold(1, |best, r| if all[r] > all[best] { r } else { best });
-        let sum: f64 = all.iter().map(|z| (z - all[best]).exp()).sum();
-        Best { predicate: best, confidence: (1.0 / sum) as f32, beats_none: all[best] > all[0] }
+        Best { predicate: best, confidence: all[best] as f32, beats_none: all[best] > all[0] }
     }
 }
 

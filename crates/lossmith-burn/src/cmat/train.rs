@@ -1,0 +1,288 @@
+//! Two stages: cross-entropy over nodes and pairs; then the policy gradient of the graph's reward, with both cross-entropies.
+//!
+//! Free choices where the paper is silent: Adam; advantages divided by their running root mean square, so that every critic
+//! takes steps of equal size; one sampled graph per scene and step; the reward's scores are those of the sampled classes.
+//! The controls share stage 1 and replace the policy gradient of stage 2 by their own node loss.
+
+use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
+use burn::prelude::*;
+use burn::tensor::activation::log_softmax;
+use lossmith::critic::{Bias, Critic, Kind, Reward, Scene};
+use ndarray::{Array2, ArrayView3};
+use rand::rngs::ChaCha8Rng;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+
+use super::agents::{Agents, Config, Said};
+use super::scene::Seen;
+use super::{CmatError, node_losses};
+use crate::bridge::hang;
+
+/// What stage 2 trains the nodes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Objective {
+    /// Cross-entropy, as in stage 1.
+    CrossEntropy,
+    /// Cross-entropy weighted by the number of relations of a node.
+    Degree,
+    /// GPS-Net's node-priority loss.
+    NodePriority,
+    /// The policy gradient of a reward, with cross-entropy.
+    Policy {
+        /// What the graph earns.
+        reward: Reward,
+        /// What it is measured against.
+        critic: Kind,
+    },
+}
+
+/// How the agents are trained.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// What stage 2 trains the nodes by.
+    pub objective: Objective,
+    /// The passes over the data of stage 1.
+    pub epochs: usize,
+    /// The passes over the data of stage 2.
+    pub policy_epochs: usize,
+    /// Scenes per step.
+    pub batch: usize,
+    /// Adam's step size in stage 1.
+    pub rate: f64,
+    /// Adam's step size in stage 2.
+    pub policy_rate: f64,
+    /// The weight of the nodes' cross-entropy beside the policy gradient.
+    pub node_weight: f64,
+    /// The weight of the pairs' cross-entropy, in both stages.
+    pub pair_weight: f64,
+    /// Decides all randomness.
+    pub seed: u64,
+}
+
+impl Settings {
+    /// The settings of the laptop recipe.
+    pub fn new(objective: Objective, seed: u64) -> Self {
+        Self {
+            objective,
+            epochs: 2,
+            policy_epochs: 2,
+            batch: 8,
+            rate: 5e-3,
+            policy_rate: 2e-3,
+            node_weight: 0.1,
+            pair_weight: 1.0,
+            seed,
+        }
+    }
+}
+
+/// How much of the running mean of squared advantages stays at each step.
+const MEMORY: f64 = 0.98;
+
+/// Agents in training.
+pub struct Trainer {
+    /// The agents as they are now.
+    pub agents: Agents,
+    settings: Settings,
+    classes: usize,
+    optimizer: ModuleOptimizer,
+    critic: Option<Critic>,
+    mean_square: Option<f64>,
+    random: ChaCha8Rng,
+}
+
+/// What one step or one epoch came to, as means over scenes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+pub struct Progress {
+    /// The node loss of the stage: cross-entropy, the control's, or the policy surrogate.
+    pub nodes: f64,
+    /// The cross-entropy of the pairs.
+    pub pairs: f64,
+    /// The mean reward of the sampled graphs, 0 in stage 1 and for the controls.
+    pub reward: f64,
+}
+
+impl Trainer {
+    /// Fresh agents. The weights come from the device's own random state, which this seeds.
+    pub fn new(config: &Config, bias: Vec<f32>, settings: Settings, device: &Device) -> Self {
+        device.seed(settings.seed);
+        Self::from_agents(config.init(bias, device), config.classes, settings)
+    }
+
+    /// Training goes on from given agents: several objectives may share one stage 1.
+    pub fn from_agents(agents: Agents, classes: usize, settings: Settings) -> Self {
+        let critic = match settings.objective {
+            Objective::Policy { reward, critic } => Some(Critic::new(critic, reward)),
+            _ => None,
+        };
+        Self {
+            agents,
+            settings,
+            classes,
+            optimizer: AdamConfig::new().init(),
+            critic,
+            mean_square: None,
+            random: ChaCha8Rng::seed_from_u64(settings.seed),
+        }
+    }
+
+    /// How it trains.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// One pass of stage 1 over the scenes, in random order.
+    ///
+    /// # Errors
+    /// None of its own; the type is shared with stage 2.
+    pub fn cross_entropy_epoch(&mut self, scenes: &[Seen]) -> Result<Progress, CmatError> {
+        self.epoch(scenes, self.settings.rate, |_, _, scene, said| {
+            Ok((node_losses::cross_entropy(said.class_logits.clone(), scene.truth.labels()), 0.0))
+        })
+    }
+
+    /// One pass of stage 2 over the scenes, in random order.
+    ///
+    /// # Errors
+    /// The critic refuses a scene, because the agents' numbers are no longer finite.
+    pub fn policy_epoch(&mut self, scenes: &[Seen]) -> Result<Progress, CmatError> {
+        self.epoch(scenes, self.settings.policy_rate, |trainer, at, scene, said| {
+            let (logits, labels) = (said.class_logits.clone(), scene.truth.labels());
+            let relations = scene.truth.triplets().len();
+            Ok(match trainer.settings.objective {
+                Objective::CrossEntropy => (node_losses::cross_entropy(logits, labels), 0.0),
+                Objective::Degree => (node_losses::degree(logits, labels, &scene.degrees), 0.0),
+                Objective::NodePriority => (node_losses::node_priority(logits, labels, &scene.degrees, relations), 0.0),
+                Objective::Policy { .. } => {
+                    let (policy, reward) = trainer.policy(at, scene, said)?;
+                    (policy + node_losses::cross_entropy(logits, labels) * trainer.settings.node_weight, reward)
+                }
+            })
+        })
+    }
+
+    fn epoch(
+        &mut self,
+        scenes: &[Seen],
+        rate: f64,
+        nodes: impl Fn(&mut Self, usize, &Seen, &Said) -> Result<(Tensor<1>, f64), CmatError>,
+    ) -> Result<Progress, CmatError> {
+        let mut order: Vec<usize> = (0..scenes.len()).collect();
+        order.shuffle(&mut self.random);
+        let mut progress = Progress::default();
+        for batch in order.chunks(self.settings.batch.max(1)) {
+            let mut losses = Vec::with_capacity(2 * batch.len());
+            for &at in batch {
+                let said = self.agents.forward(&scenes[at]);
+                let (node_loss, reward) = nodes(self, at, &scenes[at], &said)?;
+                let pair_loss = self.pair_loss(&scenes[at], &said);
+                progress.nodes += f64::from(node_loss.clone().detach().into_scalar::<f32>()) / scenes.len() as f64;
+                progress.reward += reward / scenes.len() as f64;
+                losses.push(node_loss);
+                if let Some(pair_loss) = pair_loss {
+                    progress.pairs += f64::from(pair_loss.clone().detach().into_scalar::<f32>()) / scenes.len() as f64;
+                    losses.push(pair_loss * self.settings.pair_weight);
+                }
+            }
+            let loss = Tensor::cat(losses, 0).sum() / batch.len() as f64;
+            let grads = GradientsParams::from_grads(loss.backward(), &self.agents);
+            self.agents = self.optimizer.step(rate, self.agents.clone(), grads);
+        }
+        Ok(progress)
+    }
+
+    /// The cross-entropy of the pairs' predicates under the true classes.
+    fn pair_loss(&self, scene: &Seen, said: &Said) -> Option<Tensor<1>> {
+        let n = scene.agents();
+        if n < 2 {
+            return None;
+        }
+        let labels = scene.truth.labels();
+        let rows: Vec<i32> = (0..n * n)
+            .filter(|p| p / n != p % n)
+            .map(|p| (labels[p / n] * self.classes + labels[p % n]) as i32)
+            .collect();
+        let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [n * (n - 1)]), &said.pair_logits.device());
+        let logits = said.pair_logits.clone() + self.agents.bias.val().select(0, rows);
+        Some(node_losses::chosen(log_softmax(logits, 1), &scene.predicates).mean().neg())
+    }
+
+    /// The surrogate `-sum_i A_i log p_i(v_i) / n` of one sampled graph, advantages scaled, and the graph's reward.
+    fn policy(&mut self, at: usize, scene: &Seen, said: &Said) -> Result<(Tensor<1>, f64), CmatError> {
+        let numbers = Numbers::of(&self.agents, said, self.classes);
+        let actions = sample(&numbers.policy, &mut self.random);
+        let refused = |cause| CmatError::Scene { scene: at, cause };
+        let bias = numbers.bias().map_err(refused)?;
+        let policy = Scene::new(numbers.policy.view(), numbers.pair_logits.view(), Some(&bias), &scene.truth);
+        let critic = self.critic.as_mut().expect("a policy has a critic");
+        let judged = policy.and_then(|policy| critic.judge(&policy, &actions)).map_err(refused)?;
+        let scale = self.scale(&judged.advantages);
+        let (mut value, mut grad) = (0.0, numbers.policy.mapv(|_| 0.0f32));
+        for (agent, (&action, advantage)) in actions.iter().zip(&judged.advantages).enumerate() {
+            let a = advantage * scale / actions.len() as f64;
+            value -= a * f64::from(numbers.policy[[agent, action]]).max(1e-30).ln();
+            for (class, g) in grad.row_mut(agent).iter_mut().enumerate() {
+                let chosen = f64::from(u8::from(class == action));
+                *g = (-a * (chosen - f64::from(numbers.policy[[agent, class]]))) as f32;
+            }
+        }
+        Ok((hang(said.class_logits.clone(), value, grad.into_raw_vec_and_offset().0), judged.reward))
+    }
+
+    /// One over the running root mean square of the advantages.
+    fn scale(&mut self, advantages: &[f64]) -> f64 {
+        let now = advantages.iter().map(|a| a * a).sum::<f64>() / advantages.len().max(1) as f64;
+        let mean = self.mean_square.map_or(now, |mean| MEMORY * mean + (1.0 - MEMORY) * now);
+        self.mean_square = Some(mean);
+        1.0 / mean.sqrt().max(1e-6)
+    }
+}
+
+/// What agents say as plain numbers.
+#[derive(Clone, Debug)]
+pub struct Numbers {
+    /// `[n,C]`: class probabilities.
+    pub policy: Array2<f32>,
+    /// `[n*(n-1),1+P]`
+    pub pair_logits: Array2<f32>,
+    bias: Vec<f32>,
+    classes: usize,
+}
+
+impl Numbers {
+    /// Brings down what the agents say.
+    pub fn of(agents: &Agents, said: &Said, classes: usize) -> Self {
+        let policy = array(log_softmax(said.class_logits.clone().detach(), 1).exp());
+        let bias = agents.bias.val().detach().into_data().try_to_vec().unwrap_or_default();
+        Self { policy, pair_logits: array(said.pair_logits.clone().detach()), bias, classes }
+    }
+
+    /// The frequency bias.
+    ///
+    /// # Errors
+    /// It is no longer finite.
+    pub fn bias(&self) -> Result<Bias, lossmith::critic::CriticError> {
+        let columns = self.bias.len() / (self.classes * self.classes);
+        let shape = (self.classes, self.classes, columns);
+        Bias::new(ArrayView3::from_shape(shape, &self.bias).expect("a table of all pairs of classes"))
+    }
+}
+
+fn array(tensor: Tensor<2>) -> Array2<f32> {
+    let [rows, columns] = tensor.dims();
+    let numbers = tensor.into_data().try_to_vec().unwrap_or_default();
+    Array2::from_shape_vec((rows, columns), numbers).expect("as many numbers as the tensor has")
+}
+
+/// One class for each agent, drawn from its policy.
+pub fn sample(policy: &Array2<f32>, random: &mut ChaCha8Rng) -> Vec<usize> {
+    let draw = |row: ndarray::ArrayView1<'_, f32>| {
+        let mut left = random.random::<f32>() * row.sum();
+        let at = row.iter().position(|p| {
+            left -= p;
+            left < 0.0
+        });
+        at.unwrap_or(row.len() - 1)
+    };
+    policy.rows().into_iter().map(draw).collect()
+}
