@@ -4,13 +4,12 @@ mod args;
 mod commands;
 mod interrupt;
 mod output;
-// Until search and compare call them.
-#[allow(dead_code, unused_imports)]
 mod plot;
+mod progress;
 mod recipe;
-#[allow(dead_code, unused_imports)]
 mod report;
 mod run;
+mod study;
 mod tasks;
 
 use std::process::ExitCode;

@@ -47,6 +47,11 @@ impl Run {
         Ok(Self { folder: folder.to_owned() })
     }
 
+    /// Reads a JSON file of the run.
+    pub fn read_json<T: serde::de::DeserializeOwned>(&self, name: &str) -> anyhow::Result<T> {
+        serde_json::from_str(&self.read(name)?).with_context(|| self.path(name).display().to_string())
+    }
+
     /// The folder.
     pub fn folder(&self) -> &Path {
         &self.folder

@@ -79,16 +79,13 @@ impl Comparison {
         match self.stage {
             Stage::SameRate => self.replicates(|_| Some(s.rate)),
             Stage::ChooseRates => {
-                let replicates = self.rate_replicates();
-                let per_loss = |loss: &String| {
-                    let trial = |rate: f64, seed: u64| self.trial(loss, seed, rate, Part::Validation);
-                    let seeds = replicates.clone();
-                    s.rates
-                        .iter()
-                        .flat_map(move |rate| seeds.clone().map(move |seed| trial(*rate, seed)))
-                        .collect::<Vec<_>>()
-                };
-                s.losses.iter().flat_map(per_loss).collect()
+                let mut trials = Vec::new();
+                for seed in self.rate_replicates() {
+                    for loss in &s.losses {
+                        trials.extend(s.rates.iter().map(|rate| self.trial(loss, seed, *rate, Part::Validation)));
+                    }
+                }
+                trials
             }
             Stage::OwnRates => self.replicates(|loss| Some(self.own_rates[loss]).filter(|rate| *rate != s.rate)),
             Stage::Done => Vec::new(),
@@ -101,19 +98,17 @@ impl Comparison {
     /// If there are not as many outcomes as there were trials.
     pub fn tell(&mut self, outcomes: &[Outcome]) {
         assert_eq!(outcomes.len(), self.trials().len(), "one outcome for each trial");
-        let seeds = self.settings.seeds as usize;
+        let losses = self.settings.losses.len();
         match self.stage {
             Stage::SameRate => {
-                self.same_rate = outcomes.chunks(seeds).map(<[Outcome]>::to_vec).collect();
+                self.same_rate = by_column(outcomes, losses);
                 self.stage = if self.settings.rates.is_empty() { Stage::Done } else { Stage::ChooseRates };
             }
             Stage::ChooseRates => {
-                let per_rate = self.settings.rate_seeds as usize;
-                let scores: Vec<f64> = outcomes
-                    .chunks(per_rate)
-                    .map(|o| o.iter().map(Outcome::fitness).sum::<f64>() / per_rate as f64)
-                    .collect();
-                self.rate_scores = scores.chunks(self.settings.rates.len()).map(<[f64]>::to_vec).collect();
+                let rates = self.settings.rates.len();
+                let mean = |o: &Vec<Outcome>| o.iter().map(Outcome::fitness).sum::<f64>() / o.len() as f64;
+                let scores: Vec<f64> = by_column(outcomes, losses * rates).iter().map(mean).collect();
+                self.rate_scores = scores.chunks(rates).map(<[f64]>::to_vec).collect();
                 self.own_rates = self.rate_scores.iter().map(|s| self.settings.rates[best(s)]).collect();
                 self.stage = Stage::OwnRates;
                 if self.trials().is_empty() {
@@ -121,11 +116,12 @@ impl Comparison {
                 }
             }
             Stage::OwnRates => {
-                let mut told = outcomes.chunks(seeds);
+                let other = self.own_rates.iter().filter(|rate| **rate != self.settings.rate).count();
+                let mut told = by_column(outcomes, other).into_iter();
                 for (loss, rate) in self.own_rates.iter().enumerate() {
                     // A loss whose own rate is the common one was trained already.
                     let outcomes = if *rate == self.settings.rate { None } else { told.next() };
-                    self.own_rate.push(outcomes.map_or_else(|| self.same_rate[loss].clone(), <[Outcome]>::to_vec));
+                    self.own_rate.push(outcomes.unwrap_or_else(|| self.same_rate[loss].clone()));
                 }
                 self.stage = Stage::Done;
             }
@@ -133,15 +129,13 @@ impl Comparison {
         }
     }
 
-    /// Every replicate of each loss that has a rate, on the test part.
+    /// Each loss that has a rate, on the test part, replicate by replicate: those of one replicate share their batches.
     fn replicates(&self, rate: impl Fn(usize) -> Option<f64>) -> Vec<Trial> {
         let s = &self.settings;
-        let seeds = s.first_seed..s.first_seed + u64::from(s.seeds);
         let mut trials = Vec::new();
-        for (index, loss) in s.losses.iter().enumerate() {
-            if let Some(rate) = rate(index) {
-                trials.extend(seeds.clone().map(|seed| self.trial(loss, seed, rate, Part::Test)));
-            }
+        for seed in s.first_seed..s.first_seed + u64::from(s.seeds) {
+            let rated = s.losses.iter().enumerate().filter_map(|(i, loss)| Some((loss, rate(i)?)));
+            trials.extend(rated.map(|(loss, rate)| self.trial(loss, seed, rate, Part::Test)));
         }
         trials
     }
@@ -156,6 +150,11 @@ impl Comparison {
         let s = &self.settings;
         Trial { loss: loss.to_owned(), steps: s.steps, seed, rate: Some(rate), train_size: s.train_size, part }
     }
+}
+
+/// The outcomes of a table that was told row by row, column by column.
+fn by_column(outcomes: &[Outcome], columns: usize) -> Vec<Vec<Outcome>> {
+    (0..columns).map(|c| outcomes.iter().skip(c).step_by(columns).cloned().collect()).collect()
 }
 
 /// The place of the greatest score; the first of equal ones.

@@ -10,6 +10,7 @@ pub mod archive;
 pub mod cma_es;
 pub mod coefficients;
 pub mod comparison;
+pub mod discovery;
 pub mod filters;
 pub mod gp;
 pub mod halving;

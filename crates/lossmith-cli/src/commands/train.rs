@@ -3,6 +3,7 @@
 use clap::Subcommand;
 
 use crate::output::Answer;
+use crate::tasks::classifier;
 
 /// The arguments of `train`.
 #[derive(Debug, clap::Args)]
@@ -12,8 +13,13 @@ pub struct Args {
 }
 
 #[derive(Debug, Subcommand)]
-enum Task {}
+enum Task {
+    /// An image classifier (IDX or CIFAR-10 data; generated digits without --data)
+    Classifier(classifier::train::Args),
+}
 
 pub fn run(args: Args) -> anyhow::Result<Answer> {
-    match args.task {}
+    match args.task {
+        Task::Classifier(args) => classifier::train::run(&args),
+    }
 }

@@ -1,1 +1,3 @@
 //! One folder a task: how it is trained, compared and searched.
+
+pub mod classifier;

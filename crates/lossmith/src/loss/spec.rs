@@ -256,7 +256,7 @@ impl Value {
 }
 
 /// Splits at commas outside brackets and quotes; empty pieces are left out.
-fn split_list(list: &str) -> Vec<&str> {
+pub fn split_list(list: &str) -> Vec<&str> {
     let (mut depth, mut quoted, mut start) = (0i32, false, 0);
     let mut pieces = Vec::new();
     for (at, c) in list.char_indices() {

@@ -1,0 +1,89 @@
+//! A run as it was begun: what `--resume` needs to go on as if nothing had happened.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Common, Evaluator, Recipe};
+use crate::run::Run;
+
+/// What is written into `run.json` when a run begins.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Begun {
+    /// The command line.
+    pub command: String,
+    /// The user's data folder, absolute.
+    pub data: Option<PathBuf>,
+    /// When it began, in seconds since 1970.
+    pub started: u64,
+    /// The losses of a comparison.
+    pub losses: Vec<String>,
+    /// The number of training images, or all.
+    pub train_size: Option<u32>,
+}
+
+impl Begun {
+    /// Makes the run's folder with its recipe, after the data were read: a bad path fails before anything is made.
+    pub fn create(
+        common: &Common,
+        name: &str,
+        losses: &[String],
+        train_size: Option<u32>,
+        change: impl FnOnce(&mut Recipe),
+    ) -> anyhow::Result<(Run, Self, Recipe, Evaluator)> {
+        let mut recipe = common.recipe()?;
+        change(&mut recipe);
+        recipe.check()?;
+        let evaluator = Evaluator::new(&recipe, common.data.as_deref())?;
+        let run = Run::create(common.out.as_deref(), name)?;
+        let begun = Self {
+            command: std::env::args().collect::<Vec<_>>().join(" "),
+            data: common.data.as_deref().map(Path::canonicalize).transpose()?,
+            started: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
+            losses: losses.to_vec(),
+            train_size,
+        };
+        run.write("recipe.toml", crate::recipe::to_text(&recipe)?.as_bytes())?;
+        run.write_json("run.json", &begun)?;
+        Ok((run, begun, recipe, evaluator))
+    }
+
+    /// Opens a run that was begun before.
+    pub fn resume(folder: &Path) -> anyhow::Result<(Run, Self, Recipe, Evaluator)> {
+        let run = Run::open(folder)?;
+        let begun: Self = run.read_json("run.json")?;
+        let recipe: Recipe = crate::recipe::parse_text(&run.read("recipe.toml")?)?;
+        recipe.check()?;
+        let evaluator = Evaluator::new(&recipe, begun.data.as_deref())?;
+        Ok((run, begun, recipe, evaluator))
+    }
+
+    /// The day it began, as `2026-11-23`.
+    pub fn date(&self) -> String {
+        let (year, month, day) = civil(self.started / 86_400);
+        format!("{year}-{month:02}-{day:02}")
+    }
+}
+
+/// The date of a day counted from 1970-01-01 (the Gregorian calendar repeats every 146,097 days).
+fn civil(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn days_are_dates() {
+        for (days, date) in [(0, (1970, 1, 1)), (59, (1970, 3, 1)), (11_016, (2000, 2, 29)), (20_780, (2026, 11, 23))] {
+            assert_eq!(super::civil(days), date);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Image classifiers: data, training, comparison and the search for a loss.
+
+mod begun;
+pub mod compare;
+mod evaluator;
+pub mod page;
+mod recipe;
+pub mod search;
+pub mod train;
+
+use std::path::PathBuf;
+
+pub use evaluator::Evaluator;
+pub use recipe::{PRESETS, Recipe};
+
+/// The arguments that every classifier command takes.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Common {
+    /// A folder with IDX files (MNIST, Fashion-MNIST) or CIFAR-10 batches; generated digits without it
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The recipe: laptop, full, or a file that changes keys of the laptop recipe
+    #[arg(long, default_value = "laptop", value_name = "laptop|full|FILE")]
+    recipe: String,
+    /// Change one key of the recipe (may be repeated)
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// The network: mlp, lenet or alexnet-cifar
+    #[arg(long, value_name = "NET")]
+    net: Option<String>,
+    /// Training steps
+    #[arg(long, value_name = "N")]
+    steps: Option<u32>,
+    /// Where every random number comes from
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// The run's folder, which must not exist yet; runs/TASK-NUMBER without it
+    #[arg(long, value_name = "RUN")]
+    out: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Common {
+    /// The recipe as chosen, with `--set` and then the short flags on top.
+    fn recipe(&self) -> anyhow::Result<Recipe> {
+        let mut set = self.set.clone();
+        set.extend(self.net.iter().map(|v| format!("train.net={v}")));
+        set.extend(self.steps.iter().map(|v| format!("train.steps={v}")));
+        set.extend(self.seed.iter().map(|v| format!("seed={v}")));
+        let recipe: Recipe = crate::recipe::load(PRESETS, &self.recipe, &set)?;
+        recipe.check()?;
+        Ok(recipe)
+    }
+}
