@@ -9,6 +9,8 @@
 //! assert_eq!(baikal.display(CLASS_VARIABLES).to_string(), "-(log(y) - x/y)");
 //! ```
 
+mod canonical;
+pub mod emit;
 mod eval;
 pub(crate) mod graph;
 pub(crate) mod math;

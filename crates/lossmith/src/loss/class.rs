@@ -12,6 +12,7 @@ use ndarray::{ArrayD, IxDyn};
 use rayon::prelude::*;
 
 use super::{Array, Evaluation, InputSpec, Inputs, Loss, LossError, ScalarType, Spec};
+use crate::expr::emit::{self, Example, Language};
 use crate::expr::graph::{Graph, Range, Slopes};
 use crate::expr::program::Program;
 use crate::expr::{CLASS_VARIABLES, Expr};
@@ -113,6 +114,17 @@ impl ClassLoss {
     /// The formula over [`CLASS_VARIABLES`], summed over the classes.
     pub fn formula(&self) -> &Expr {
         &self.formula
+    }
+
+    /// This loss as source text for another tool; `name` is what it is called there, `provenance` where it comes from.
+    pub fn source(&self, language: Language, name: &str, provenance: &str) -> String {
+        let logits = [0.5, -1.25, 2.0, 0.25, 1.5, 0.75, -0.5, -2.0, -1.0, 0.0, 0.5, 3.0];
+        let labels = [2, 0, 1];
+        let mut gradient = [0.0; 12];
+        let value = self.value_and_gradient(&logits, &labels, 4, &mut gradient);
+        let rows = |numbers: &[f32]| numbers.chunks(4).map(<[f32]>::to_vec).collect();
+        let example = Example { logits: rows(&logits), labels: labels.to_vec(), value, gradient: rows(&gradient) };
+        emit::Module { name, formula: &self.formula, provenance, example }.source(language)
     }
 
     /// The mean loss over the rows of `logits` (row-major, `classes` wide), and its gradient into `grad`.

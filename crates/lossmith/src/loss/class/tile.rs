@@ -125,15 +125,35 @@ fn each(rows: &mut [f32], cells: &mut [f32], f: impl Fn(&mut f32, &mut f32)) {
     }
 }
 
+/// How many rows and classes are turned at once: small enough for registers, and whole vectors to load and store.
+const SQUARE: usize = 4;
+
 /// Rows to columns; rows that the tile lacks are zeros.
 #[inline(always)]
 fn turn(slab: &Slab, height: usize, into: &mut [f32]) {
     if slab.labels.len() < height {
         into.fill(0.0);
     }
-    for (at, row) in slab.logits.chunks_exact(slab.classes).enumerate() {
-        for (cell, &z) in into[at..].iter_mut().step_by(height).zip(row) {
-            *cell = z;
+    let classes = slab.classes;
+    let (squares, rest) = (classes / SQUARE * SQUARE, slab.labels.len() / SQUARE * SQUARE);
+    for (at, rows) in slab.logits.chunks_exact(SQUARE * classes).enumerate() {
+        for class in (0..squares).step_by(SQUARE) {
+            let square: [[f32; SQUARE]; SQUARE] =
+                std::array::from_fn(|r| std::array::from_fn(|c| rows[r * classes + class + c]));
+            for c in 0..SQUARE {
+                let start = (class + c) * height + at * SQUARE;
+                into[start..start + SQUARE].copy_from_slice(&square.map(|row| row[c]));
+            }
+        }
+        for class in squares..classes {
+            let start = class * height + at * SQUARE;
+            let column: [f32; SQUARE] = std::array::from_fn(|r| rows[r * classes + class]);
+            into[start..start + SQUARE].copy_from_slice(&column);
+        }
+    }
+    for (row, logits) in slab.logits[rest * classes..].chunks_exact(classes).enumerate() {
+        for (class, z) in logits.iter().enumerate() {
+            into[class * height + rest + row] = *z;
         }
     }
 }
@@ -141,9 +161,30 @@ fn turn(slab: &Slab, height: usize, into: &mut [f32]) {
 /// Columns back to rows.
 #[inline(always)]
 fn turn_back(from: &[f32], height: usize, classes: usize, into: &mut [f32]) {
-    for (at, row) in into.chunks_exact_mut(classes).enumerate() {
-        for (g, &cell) in row.iter_mut().zip(from[at..].iter().step_by(height)) {
-            *g = cell;
+    let squares = classes / SQUARE * SQUARE;
+    let done = into.len() / classes / SQUARE * SQUARE;
+    let mut groups = into.chunks_exact_mut(SQUARE * classes);
+    for (at, rows) in groups.by_ref().enumerate() {
+        for class in (0..squares).step_by(SQUARE) {
+            let square: [[f32; SQUARE]; SQUARE] = std::array::from_fn(|c| {
+                let start = (class + c) * height + at * SQUARE;
+                std::array::from_fn(|r| from[start..start + SQUARE][r])
+            });
+            for r in 0..SQUARE {
+                let start = r * classes + class;
+                rows[start..start + SQUARE].copy_from_slice(&square.map(|column| column[r]));
+            }
+        }
+        for class in squares..classes {
+            let start = class * height + at * SQUARE;
+            for (r, g) in from[start..start + SQUARE].iter().enumerate() {
+                rows[r * classes + class] = *g;
+            }
+        }
+    }
+    for (row, grads) in groups.into_remainder().chunks_exact_mut(classes).enumerate() {
+        for (class, g) in grads.iter_mut().enumerate() {
+            *g = from[class * height + done + row];
         }
     }
 }
@@ -161,7 +202,7 @@ fn largest(cells: &mut [f32], height: usize) -> Rows {
 /// A loss of few terms: one exponential for every logit and little else.
 #[inline(always)]
 fn fused(terms: &LabelTerms, slab: &Slab, height: usize, scratch: &mut Scratch, grad: Option<&mut [f32]>) -> f64 {
-    let classes = slab.classes as f32;
+    let (classes, per_class) = (slab.classes as f32, 1.0 / slab.classes as f64);
     let cells = &mut scratch.y.as_flattened_mut()[..height * slab.classes];
     turn(slab, height, cells);
     let mut max = largest(cells, height);
@@ -174,22 +215,26 @@ fn fused(terms: &LabelTerms, slab: &Slab, height: usize, scratch: &mut Scratch, 
             *s += *z;
         });
     }
-    let (all, scale) = (terms.mean_log as f32, slab.scale);
-    let (mut logs, mut slopes, mut steps) = (sums, [0.0; MOST_ROWS], [0.0; MOST_ROWS]);
-    logs.iter_mut().for_each(|s| *s = math::log(*s));
-    let mut sum = 0.0;
+    let (mut own_z, mut own_e) = ([0.0; MOST_ROWS], [1.0; MOST_ROWS]);
     for (r, (&label, row)) in slab.labels.iter().zip(slab.logits.chunks_exact(slab.classes)).enumerate() {
-        let u = (row[label as usize] - max[r]) - logs[r];
-        let y = cells[label as usize * height + r] / sums[r];
+        own_z[r] = row[label as usize] - max[r];
+        own_e[r] = cells[label as usize * height + r];
+    }
+    let (all, own_log, scale) = (terms.mean_log as f32, terms.own_log as f32, slab.scale);
+    let (mut slopes, mut steps, mut values) = ([0.0; MOST_ROWS], [0.0; MOST_ROWS], [0.0f64; MOST_ROWS]);
+    for r in 0..height {
+        let log = math::log(sums[r]);
+        let y = own_e[r] / sums[r];
         let y = if y < LEAST_PROBABILITY { LEAST_PROBABILITY } else { y };
         let inverse = terms.mean_inverse as f32 / (classes * y);
-        let own = terms.own_log as f32 + terms.own as f32 * y - inverse;
+        let own = own_log + terms.own as f32 * y - inverse;
         steps[r] = scale * own;
         slopes[r] = -(scale * (all + own)) / sums[r];
-        let mean_log = f64::from(distances[r]) / f64::from(classes) - f64::from(logs[r]);
-        let logarithms = terms.own_log * f64::from(u) + terms.mean_log * mean_log;
-        sum += logarithms + terms.own * f64::from(y) + f64::from(inverse) + terms.constant;
+        let mean_log = f64::from(distances[r]) * per_class - f64::from(log);
+        let logarithms = terms.own_log * f64::from(own_z[r] - log) + terms.mean_log * mean_log;
+        values[r] = logarithms + terms.own * f64::from(y) + f64::from(inverse) + terms.constant;
     }
+    let sum = values[..slab.labels.len()].iter().sum();
     let Some(grad) = grad else { return sum };
     let start = scale * all / classes;
     for class in cells.chunks_exact_mut(height) {
@@ -267,10 +312,8 @@ fn finish(slab: &Slab, height: usize, scratch: &mut Scratch, grad: Option<&mut [
     let cells = height * slab.classes;
     let mut sums = [0.0f64; MOST_ROWS];
     for class in scratch.values.as_flattened()[..cells].chunks_exact(height) {
-        for (sums, class) in sums.as_chunks_mut::<LANES>().0.iter_mut().zip(class.as_chunks::<LANES>().0) {
-            for (sum, value) in sums.iter_mut().zip(class) {
-                *sum += f64::from(*value);
-            }
+        for (sum, value) in sums.iter_mut().zip(class) {
+            *sum += f64::from(*value);
         }
     }
     let sum = sums[..slab.labels.len()].iter().sum();

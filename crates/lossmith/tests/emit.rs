@@ -1,0 +1,70 @@
+//! Emitted code says what we compute: the Python files are run where their framework is installed.
+
+use std::path::Path;
+use std::process::Command;
+
+use lossmith::expr::emit::Language;
+use lossmith::loss::{ClassLoss, Spec};
+
+/// Losses that between them use every function, every guard and every way of writing a number.
+const LOSSES: &[&str] = &[
+    "cross-entropy",
+    "baikal",
+    "baikal-cma",
+    "poly-loss(epsilon=-0.5)",
+    "label-smoothing(epsilon=0.2)",
+    "-(log(y) - x/y)",
+    "max(x - y, -0.25)^2 - min(n*y, 1)",
+    "tanh(x - y)*abs(y - 0.2) + exp(-y)/sqrt(y + n)",
+    "-log(1 - y*(1 - x)) + 1e-7/(x + 1)",
+    "x/(x - 0.5) + log(2)*y^1.5 - 2^-y",
+    "square(x - y)*(-3) - (x - (y - 1))",
+    "y^(x + 0.5) + min(y, x) - max(log(n), n/3)",
+    "3",
+    "x - n",
+];
+
+fn source(loss: &str, language: Language) -> String {
+    let class = ClassLoss::from_spec(&Spec::parse(loss).unwrap()).unwrap();
+    let name = if loss.contains(|c| "+*/".contains(c)) || loss == "3" { "found" } else { loss };
+    class.source(language, name, "a test of lossmith, seed 1\nsecond line \"\"\" */")
+}
+
+#[test]
+fn snapshots() {
+    for (language, name) in Language::ALL {
+        insta::assert_snapshot!(format!("{name}-baikal"), source("baikal", language));
+        insta::assert_snapshot!(format!("{name}-found"), source("max(x - y, -0.25)^2 - log(1 - x*y)/n", language));
+    }
+}
+
+/// Runs the test of every emitted file in one Python, or says why not.
+fn run_python(language: Language, import: &str) {
+    let python = std::env::var("LOSSMITH_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let has = Command::new(&python).args(["-c", &format!("import {import}")]).output();
+    if !has.is_ok_and(|o| o.status.success()) {
+        eprintln!("skipped: {python} cannot import {import}; set LOSSMITH_TEST_PYTHON to one that can");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for (at, loss) in LOSSES.iter().enumerate() {
+        std::fs::write(folder.path().join(format!("{at}.py")), source(loss, language)).unwrap();
+    }
+    let runner = "import runpy, sys\nfor at in range(int(sys.argv[2])):\n    print('loss', at, flush=True)\n    \
+                  runpy.run_path(f'{sys.argv[1]}/{at}.py')['test']()";
+    let arguments = [Path::new("-c"), Path::new(runner), folder.path()];
+    let output = Command::new(&python).args(arguments).arg(LOSSES.len().to_string()).output().unwrap();
+    let last = String::from_utf8_lossy(&output.stdout).lines().last().unwrap_or("").to_owned();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{language:?}, {last} of {LOSSES:?}:\n{error}");
+}
+
+#[test]
+fn pytorch_code_gives_our_value_and_gradient() {
+    run_python(Language::Pytorch, "torch");
+}
+
+#[test]
+fn jax_code_gives_our_value_and_gradient() {
+    run_python(Language::Jax, "jax");
+}
