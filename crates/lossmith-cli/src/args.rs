@@ -2,7 +2,7 @@
 
 use clap::{ArgAction, Parser, Subcommand};
 
-use crate::commands::{compare, evaluate, losses, predict, search, train};
+use crate::commands::{compare, data, evaluate, export, losses, predict, report, search, train};
 
 /// Finds, fits and judges loss functions for computer vision.
 ///
@@ -36,6 +36,12 @@ pub enum Command {
     Compare(compare::Args),
     /// Score predictions by a published protocol
     Evaluate(evaluate::Args),
+    /// Write a loss as source for PyTorch, JAX, Burn or LaTeX
+    Export(export::Args),
+    /// Generate, download and describe data
+    Data(data::Args),
+    /// Write a run's page anew
+    Report(report::Args),
     /// Print completions for a shell
     Completions {
         /// The shell

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// The text of the simplified formula: equal for formulas that simplification shows to be equal. It is stable, so that a
 /// cache may be kept in a file.
 pub fn identity(formula: &Expr, variables: Variables) -> String {
-    formula.display(variables).to_string()
+    formula.canonical().display(variables).to_string()
 }
 
 /// Which formulas of a list are to be evaluated, so that equal ones are evaluated once.

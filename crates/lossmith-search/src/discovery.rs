@@ -369,14 +369,24 @@ impl Candidates {
     }
 }
 
-/// The loss that a tree stands for: `-T/n`.
+/// The loss that a tree stands for, `-T/n`: simplified, with numbers of four digits as they are printed in papers. What is
+/// printed is what is trained.
 pub fn loss_of(tree: &Expr) -> Expr {
     const CLASSES: u8 = 2;
-    let mut nodes = vec![Node::Unary(Unary::Neg), Node::Binary(Binary::Div)];
-    nodes.extend_from_slice(tree.nodes());
+    let negated = [&[Node::Unary(Unary::Neg)], tree.nodes()].concat();
+    let simple = Expr::from_nodes(negated).map_or_else(|_| tree.clone(), |e| e.canonical());
+    let mut nodes = vec![Node::Binary(Binary::Div)];
+    nodes.extend(simple.nodes().iter().map(|node| match node {
+        Node::Num(v) => Node::Num(four_digits(*v)),
+        other => *other,
+    }));
     nodes.push(Node::Var(CLASSES));
     // A tree of the search is far below the limits of a formula.
     Expr::from_nodes(nodes).unwrap_or_else(|_| tree.clone())
+}
+
+fn four_digits(v: f64) -> f64 {
+    format!("{v:.3e}").parse().unwrap_or(v)
 }
 
 fn loss_text(tree: &Expr) -> String {
@@ -450,6 +460,8 @@ mod tests {
     #[test]
     fn a_tree_is_wrapped_as_published() {
         let tree = Expr::parse("log(y) - x/y", CLASS_VARIABLES).unwrap();
-        assert_eq!(loss_text(&tree), "-((log(y) - x/y)/n)");
+        assert_eq!(loss_text(&tree), "(x/y - log(y))/n");
+        let tree = Expr::parse("2.71828*log(1*y) - 0.33333*x/y", CLASS_VARIABLES).unwrap();
+        assert_eq!(loss_text(&tree), "(0.3333*x/y - 2.718*log(y))/n");
     }
 }

@@ -1,9 +1,12 @@
 //! One file a command.
 
 pub mod compare;
+pub mod data;
 pub mod evaluate;
+pub mod export;
 pub mod losses;
 pub mod predict;
+pub mod report;
 pub mod search;
 pub mod train;
 
@@ -21,6 +24,9 @@ pub fn run(cli: Cli) -> anyhow::Result<Answer> {
         Command::Predict(args) => predict::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Evaluate(args) => evaluate::run(args),
+        Command::Export(args) => export::run(args),
+        Command::Data(args) => data::run(args),
+        Command::Report(args) => report::run(args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "lossmith", &mut script);

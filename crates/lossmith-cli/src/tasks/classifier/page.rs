@@ -45,6 +45,7 @@ fn report_data(
 ) -> anyhow::Result<ReportData> {
     let Results { discovery, comparison, compared } = results;
     let found = discovery.and_then(Discovery::found);
+    let names: Vec<String> = compared.losses.iter().map(|m| m.name.clone()).collect();
     let mut conditions = vec![shown("The same learning rate for all", &compared.same_rate)];
     conditions.extend(compared.own_rate.iter().map(|own| shown("Each at its own best rate", own)));
     Ok(ReportData {
@@ -66,8 +67,8 @@ fn report_data(
         recipe: crate::recipe::to_text(recipe)?,
         generations: discovery.map_or_else(Vec::new, generations),
         hall_of_fame: discovery.map_or_else(Vec::new, hall_of_fame),
-        binary_curves: Some(binary_curves(&comparison.settings.losses)?),
-        training: curves(&comparison.settings.losses, &comparison.same_rate),
+        binary_curves: Some(binary_curves(&comparison.settings.losses, &names)?),
+        training: curves(&names, &comparison.same_rate),
         training_size: Vec::new(),
         comparisons: conditions,
     })
@@ -97,14 +98,14 @@ fn hall_of_fame(discovery: &Discovery) -> Vec<Candidate> {
 }
 
 /// GLO's Fig. 6: two classes, the label is the first, the loss against its probability, divided by the number of classes.
-pub fn binary_curves(losses: &[String]) -> anyhow::Result<BinaryCurves> {
+pub fn binary_curves(losses: &[String], names: &[String]) -> anyhow::Result<BinaryCurves> {
     let probability: Vec<f64> = (1..200).map(|i| f64::from(i) / 200.0).collect();
     let mut curves = Vec::new();
-    for loss in losses {
+    for (loss, name) in losses.iter().zip(names) {
         let kernel = Kernel::new(ClassLoss::from_spec(&Spec::parse(loss)?)?.formula());
         let at = |y: f64| kernel.at(&[1.0, y, 2.0]).value + kernel.at(&[0.0, 1.0 - y, 2.0]).value;
         let values = probability.iter().map(|y| Some(at(*y)).filter(|v| v.is_finite())).collect();
-        curves.push((loss.clone(), values));
+        curves.push((name.clone(), values));
     }
     Ok(BinaryCurves { probability, losses: curves })
 }
@@ -127,7 +128,7 @@ pub fn curves(losses: &[String], outcomes: &[Vec<Outcome>]) -> Vec<Curve> {
 
 fn shown(condition: &str, c: &Condition) -> report::Comparison {
     let losses = c.losses.iter().map(|m| report::Measured {
-        name: m.loss.clone(),
+        name: m.name.clone(),
         rate: Some(m.rate),
         mean: m.mean,
         sd: Some(m.sd),

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::begun::Begun;
 use super::compare::{self, Compared};
 use super::recipe::Selection;
-use super::{Common, Evaluator, Recipe, page};
+use super::{Common, Recipe, page};
 use crate::interrupt;
 use crate::output::{self, Answer};
 use crate::progress::Talk;
@@ -20,6 +20,8 @@ use crate::study::{Plan, SqliteStudy, work_through};
 
 /// What a found loss is compared with.
 const RIVALS: [&str; 3] = ["cross-entropy", "baikal", "baikal-cma"];
+/// The name of the found loss in tables and sentences.
+const FOUND: &str = "found";
 /// How many trainings are handed out at once: a kill loses at most these.
 const BATCH: usize = 16;
 
@@ -54,7 +56,12 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     let (Some(found), Some(comparison)) = (done.discovery.found(), &done.comparison) else {
         anyhow::bail!("no candidate could be trained; a larger search.population or another search.steps may help");
     };
-    let compared = Compared::new(comparison)?;
+    let mut names = compare::names(&comparison.settings.losses);
+    if let Some(last) = names.last_mut() {
+        *last = FOUND.to_owned();
+    }
+    let mut compared = Compared::new(comparison, &names)?;
+    compared.same_rate.verdict = format!("{}. {}", against_cross_entropy(&compared), compared.verdict);
     let result = Found {
         found: found.loss.clone(),
         fitness: found.fitness,
@@ -76,8 +83,16 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
             run.path("report.html").display()
         ))?;
     }
-    let beaten = compared.winner.as_deref() == Some(result.found.as_str());
-    Ok(if beaten { Answer::Yes } else { Answer::No })
+    Ok(Answer::Yes)
+}
+
+/// The question a search is run for, answered first.
+fn against_cross_entropy(compared: &Compared) -> String {
+    let same = compared.same_rate.against(FOUND, RIVALS[0]).unwrap_or_default();
+    match compared.own_rate.as_ref().and_then(|own| own.against(FOUND, RIVALS[0])) {
+        Some(own) => format!("At the same rate {same}; each at its own best rate {own}"),
+        None => format!("At the same rate {same}"),
+    }
 }
 
 /// What a search prints with `--json`.
