@@ -22,7 +22,8 @@ pub struct Args {
 
 pub fn run(args: Args) -> anyhow::Result<Answer> {
     let set = DataSet::find(&args.name)?;
-    let style = ProgressStyle::with_template("{msg} [{bar:30}] {bytes}/{total_bytes}, {eta} left").expect("a fixed template");
+    let style =
+        ProgressStyle::with_template("{msg} [{bar:30}] {bytes}/{total_bytes}, {eta} left").expect("a fixed template");
     let bar = ProgressBar::new(0).with_style(style);
     set.fetch(&args.mirror, &args.out, &mut |progress| {
         if bar.message() != progress.file {
