@@ -1,5 +1,7 @@
 //! `lossmith evaluate PROTOCOL --truth T --predictions P`.
 
+mod coco;
+
 use clap::Subcommand;
 
 use crate::output::Answer;
@@ -12,8 +14,12 @@ pub struct Args {
 }
 
 #[derive(Debug, Subcommand)]
-enum Protocol {}
+enum Protocol {
+    Coco(coco::Args),
+}
 
 pub fn run(args: Args) -> anyhow::Result<Answer> {
-    match args.protocol {}
+    match args.protocol {
+        Protocol::Coco(args) => coco::run(&args),
+    }
 }
