@@ -2,7 +2,7 @@
 
 use clap::{ArgAction, Parser, Subcommand};
 
-use crate::commands::{compare, data, evaluate, export, losses, predict, report, search, train};
+use crate::commands::{compare, data, evaluate, export, losses, predict, report, reproduce, search, train};
 
 /// Finds, fits and judges loss functions for computer vision.
 ///
@@ -36,6 +36,8 @@ pub enum Command {
     Compare(compare::Args),
     /// Score predictions by a published protocol
     Evaluate(evaluate::Args),
+    /// Make the published tables and figures, ours beside theirs
+    Reproduce(reproduce::Args),
     /// Write a loss as source for PyTorch, JAX, Burn or LaTeX
     Export(export::Args),
     /// Generate, download and describe data

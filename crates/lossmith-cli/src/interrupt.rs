@@ -20,11 +20,6 @@ pub fn asked() -> bool {
     ASKED.load(Ordering::Relaxed)
 }
 
-/// The flag itself, for workers that poll it.
-pub fn flag() -> &'static AtomicBool {
-    &ASKED
-}
-
 /// The error that ends an interrupted command.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("stopped on request")]

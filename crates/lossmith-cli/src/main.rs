@@ -8,6 +8,7 @@ mod plot;
 mod progress;
 mod recipe;
 mod report;
+mod reproduce;
 mod run;
 mod study;
 mod tasks;

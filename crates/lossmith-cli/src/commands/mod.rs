@@ -7,6 +7,7 @@ pub mod export;
 pub mod losses;
 pub mod predict;
 pub mod report;
+pub mod reproduce;
 pub mod search;
 pub mod train;
 
@@ -24,6 +25,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Answer> {
         Command::Predict(args) => predict::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Evaluate(args) => evaluate::run(args),
+        Command::Reproduce(args) => reproduce::run(args),
         Command::Export(args) => export::run(args),
         Command::Data(args) => data::run(args),
         Command::Report(args) => report::run(args),

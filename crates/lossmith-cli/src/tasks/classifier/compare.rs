@@ -158,6 +158,9 @@ pub struct Compared {
     pub same_rate: Condition,
     /// Each loss at its own best rate.
     pub own_rate: Option<Condition>,
+    /// The verdict at the same rate alone; the flattened one speaks of both conditions.
+    #[serde(skip)]
+    pub at_same_rate: String,
 }
 
 /// One condition of a comparison.
@@ -197,11 +200,11 @@ impl Compared {
         let s = &done.settings;
         let same = Condition::new(&s.losses, names, &vec![s.rate; s.losses.len()], &done.same_rate)?;
         if done.own_rate.is_empty() {
-            return Ok(Self { same_rate: same, own_rate: None });
+            return Ok(Self { at_same_rate: same.verdict.clone(), same_rate: same, own_rate: None });
         }
         let own = Condition::new(&s.losses, names, &done.own_rates, &done.own_rate)?;
         let verdict = fair_verdict(s.rate, &same, &own);
-        Ok(Self { same_rate: Condition { verdict, ..same }, own_rate: Some(own) })
+        Ok(Self { at_same_rate: same.verdict.clone(), same_rate: Condition { verdict, ..same }, own_rate: Some(own) })
     }
 }
 

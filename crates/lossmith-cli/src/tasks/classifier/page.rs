@@ -1,9 +1,9 @@
 //! A classifier run's page: the results in the form that [`crate::report`] shows.
 
-use lossmith::expr::Kernel;
+use lossmith::expr::{CLASS_VARIABLES, Expr, Kernel};
 use lossmith::loss::{ClassLoss, Spec};
 use lossmith_search::comparison::Comparison;
-use lossmith_search::discovery::Discovery;
+use lossmith_search::discovery::{self, Discovery};
 use lossmith_search::trial::Outcome;
 
 use super::begun::Begun;
@@ -46,8 +46,8 @@ fn report_data(
     let Results { discovery, comparison, compared } = results;
     let found = discovery.and_then(Discovery::found);
     let names: Vec<String> = compared.losses.iter().map(|m| m.name.clone()).collect();
-    let mut conditions = vec![shown("The same learning rate for all", &compared.same_rate)];
-    conditions.extend(compared.own_rate.iter().map(|own| shown("Each at its own best rate", own)));
+    let mut conditions = vec![shown("The same learning rate for all", &compared.same_rate, &compared.at_same_rate)];
+    conditions.extend(compared.own_rate.iter().map(|own| shown("Each at its own best rate", own, &own.verdict)));
     Ok(ReportData {
         title: match found {
             Some(_) => "A discovered loss".to_owned(),
@@ -89,12 +89,18 @@ fn hall_of_fame(discovery: &Discovery) -> Vec<Candidate> {
     let phase = |generation: u64| discovery.log.get(generation as usize).map_or("", |g| g.phase.as_str());
     let members = discovery.hall.members().iter();
     let row = |m: &lossmith_search::archive::Member| Candidate {
-        formula: m.formula.clone(),
+        formula: loss_text(&m.formula),
         fitness: m.fitness,
         size: m.size,
         origin: format!("{}, generation {}", phase(m.origin.generation), m.origin.generation),
     };
     members.map(row).collect()
+}
+
+/// The loss of a tree, as it was trained.
+fn loss_text(tree: &str) -> String {
+    let loss = |tree| discovery::loss_of(&tree).display(CLASS_VARIABLES).to_string();
+    Expr::parse(tree, CLASS_VARIABLES).map_or_else(|_| tree.to_owned(), loss)
 }
 
 /// GLO's Fig. 6: two classes, the label is the first, the loss against its probability, divided by the number of classes.
@@ -126,7 +132,7 @@ pub fn curves(losses: &[String], outcomes: &[Vec<Outcome>]) -> Vec<Curve> {
     losses.iter().zip(outcomes).map(curve).collect()
 }
 
-fn shown(condition: &str, c: &Condition) -> report::Comparison {
+fn shown(condition: &str, c: &Condition, verdict: &str) -> report::Comparison {
     let losses = c.losses.iter().map(|m| report::Measured {
         name: m.name.clone(),
         rate: Some(m.rate),
@@ -147,6 +153,6 @@ fn shown(condition: &str, c: &Condition) -> report::Comparison {
         condition: condition.to_owned(),
         losses: losses.collect(),
         pairs: pairs.collect(),
-        verdict: c.verdict.clone(),
+        verdict: verdict.to_owned(),
     }
 }

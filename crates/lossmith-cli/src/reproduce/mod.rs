@@ -1,0 +1,51 @@
+//! The published tables and figures: one file for each line of work, one line here for each experiment.
+
+mod glo;
+
+use std::path::PathBuf;
+
+use crate::run::Run;
+
+/// Every experiment, in the order in which it is listed.
+pub static EXPERIMENTS: &[&Experiment] = &[&glo::FIG2, &glo::FIG3, &glo::FIG4, &glo::FIG5, &glo::FIG6];
+
+/// A published table or figure that can be made anew.
+#[derive(Debug)]
+pub struct Experiment {
+    /// What the user types, `work/figure`.
+    pub id: &'static str,
+    /// What it shows.
+    pub title: &'static str,
+    /// The data: published, and what is used without `--data`.
+    pub data: &'static str,
+    /// How long it takes with the laptop recipe on two cores.
+    pub time: &'static str,
+    /// The published figures, in short.
+    pub published: &'static str,
+    /// Makes it.
+    pub make: fn(&Context) -> anyhow::Result<Made>,
+}
+
+/// What an experiment is given.
+#[derive(Debug)]
+pub struct Context {
+    /// The user's data folder.
+    pub data: Option<PathBuf>,
+    /// The recipe's name or file.
+    pub recipe: String,
+    /// Changes to the recipe.
+    pub set: Vec<String>,
+    /// Where pictures and results are written.
+    pub run: Run,
+    /// Whether the run was begun before.
+    pub resume: bool,
+}
+
+/// What an experiment says.
+#[derive(Debug)]
+pub struct Made {
+    /// The table, ours beside theirs, with a column that says whether data and setting are the same.
+    pub text: String,
+    /// The same for programs.
+    pub json: serde_json::Value,
+}
