@@ -4,6 +4,8 @@ mod args;
 mod commands;
 mod interrupt;
 mod output;
+// Strips of pictures and dashed lines wait for the figures of the other tasks.
+#[allow(dead_code, unused_imports)]
 mod plot;
 mod progress;
 mod recipe;
