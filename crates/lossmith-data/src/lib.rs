@@ -10,12 +10,17 @@ pub mod coco;
 mod error;
 pub mod fetch;
 pub mod folder;
+pub mod graph_json;
 pub mod idx;
 pub mod label_images;
 pub mod make;
-pub mod picture;
 pub mod node_graphs;
+pub mod openimages;
+pub mod picture;
+pub mod predicate_groups;
 mod source;
 pub mod tensors;
+pub mod visual_genome;
+pub mod vrd;
 
 pub use error::{DataError, Result};

@@ -7,6 +7,7 @@ pub mod check;
 pub mod cluster;
 pub mod critic;
 pub mod expr;
+pub mod frequency;
 pub mod graph;
 pub mod loss;
 pub mod metric;

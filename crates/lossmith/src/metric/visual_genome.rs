@@ -146,6 +146,7 @@ impl VisualGenome {
     pub fn judge(&self, truth: &SceneGraph, prediction: &GraphScores) -> Result<Image, GraphError> {
         truth.check(self.constraint.predicates.len())?;
         prediction.check()?;
+        prediction.check_no_loops()?;
         prediction.check_width(self.constraint.predicates.len())?;
         prediction.check_given(truth, self.mode != Mode::SgDet, self.mode == Mode::PredCls)?;
         let relations = truth.located();

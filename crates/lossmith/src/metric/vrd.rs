@@ -135,6 +135,10 @@ impl Vrd {
     pub fn judge(&self, truth: &SceneGraph, prediction: &GraphScores) -> Result<Image, GraphError> {
         truth.check(self.protocol.predicates)?;
         prediction.check()?;
+        // VRD annotates some boxes with themselves, and they are asked for in predicate detection.
+        if self.protocol.task != Task::Predicate {
+            prediction.check_no_loops()?;
+        }
         prediction.check_width(self.protocol.predicates)?;
         let annotated = truth.located();
         let asked: Vec<Located> = match &self.protocol.zero_shot {

@@ -1,0 +1,151 @@
+//! Frequencies of predicates given the classes of subject and object: the baselines FREQ and FREQ+OVERLAP, and the
+//! table that RelDN's semantic module and Neural Motifs start from.
+//!
+//! For classes `(s, o)`: `c_p` relations with predicate p, and `c_0 = 1 +` the ordered pairs of boxes of these classes (related
+//! ones too). The baseline scores `c / sum c`; the table is `ln(c / (sum c + 1e-8) + 1e-3)`. Classes that never met have
+//! `c = [1, 0, ...]`.
+//!
+//! The baseline takes no logarithm and no softmax: predicates with equal counts tie exactly, and the tie rule of the
+//! metric decides, not the rounding of `exp(ln(x))`.
+//!
+//! Sources: rowanz/neural-motifs `lib/get_dataset_counts.py`; NVIDIA/ContrastiveLosses4VRD
+//! `get_dataset_counts_rel.py`, `sparse_targets_rel.py` (which adds the 1e-8).
+
+use std::collections::HashMap;
+
+use ndarray::Array2;
+
+use crate::graph::{Corners, Edge, GraphScores, SceneGraph};
+
+/// Which ordered pairs of an image's boxes are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Candidates {
+    /// All.
+    All,
+    /// Those whose boxes overlap.
+    Overlapping(Edge),
+}
+
+/// Counts by the classes of subject and object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Frequency {
+    width: usize,
+    rows: HashMap<(u32, u32), Vec<u64>>,
+    unseen: Vec<u64>,
+}
+
+impl Candidates {
+    /// The ordered pairs of these boxes, in row-major order.
+    pub fn pairs(self, boxes: &[Corners]) -> Vec<[u32; 2]> {
+        let meet = |s: usize, o: usize| match self {
+            Candidates::All => true,
+            Candidates::Overlapping(edge) => edge.intersection(boxes[s], boxes[o]) > 0.0,
+        };
+        let of = |s: usize| (0..boxes.len()).filter(move |&o| o != s && meet(s, o)).map(move |o| [s as u32, o as u32]);
+        (0..boxes.len()).flat_map(of).collect()
+    }
+
+    /// The same, or all pairs where no two boxes overlap: what the published counts of the background do.
+    fn pairs_or_all(self, boxes: &[Corners]) -> Vec<[u32; 2]> {
+        let pairs = self.pairs(boxes);
+        if pairs.is_empty() { Candidates::All.pairs(boxes) } else { pairs }
+    }
+}
+
+impl Frequency {
+    /// Counts the relations of graphs, and the pairs of boxes that `background` says.
+    pub fn count<'a>(
+        graphs: impl IntoIterator<Item = &'a SceneGraph>,
+        predicates: usize,
+        background: Candidates,
+    ) -> Self {
+        let mut unseen = vec![0; predicates + 1];
+        unseen[0] = 1;
+        let mut frequency = Self { width: predicates + 1, rows: HashMap::new(), unseen };
+        for graph in graphs {
+            for relation in &graph.relations {
+                let triple = graph.triple(*relation);
+                if let Some(count) = frequency.row_mut(triple.subject, triple.object).get_mut(triple.predicate as usize)
+                {
+                    *count += 1;
+                }
+            }
+            for [s, o] in background.pairs_or_all(&graph.boxes) {
+                frequency.row_mut(graph.labels[s as usize], graph.labels[o as usize])[0] += 1;
+            }
+        }
+        frequency
+    }
+
+    fn row_mut(&mut self, subject: u32, object: u32) -> &mut Vec<u64> {
+        self.rows.entry((subject, object)).or_insert_with(|| self.unseen.clone())
+    }
+
+    /// The counts of a pair of classes: none, then the predicates.
+    pub fn counts(&self, subject: u32, object: u32) -> &[u64] {
+        self.rows.get(&(subject, object)).unwrap_or(&self.unseen)
+    }
+
+    /// The number of predicates.
+    pub fn predicates(&self) -> usize {
+        self.width - 1
+    }
+
+    /// The shares of a pair of classes; they add up to 1.
+    pub fn shares(&self, subject: u32, object: u32) -> impl Iterator<Item = f64> + '_ {
+        let counts = self.counts(subject, object);
+        let sum = counts.iter().sum::<u64>() as f64;
+        counts.iter().map(move |&c| c as f64 / sum)
+    }
+
+    /// The row of the table: logits, whose softmax is nearly the shares.
+    pub fn logits(&self, subject: u32, object: u32) -> impl Iterator<Item = f64> + '_ {
+        let counts = self.counts(subject, object);
+        let sum = counts.iter().sum::<u64>() as f64;
+        counts.iter().map(move |&c| (c as f64 / (sum + 1e-8) + 1e-3).ln())
+    }
+
+    /// The baseline on given boxes and classes: FREQ with all pairs as candidates, FREQ+OVERLAP with overlapping ones.
+    pub fn predict(&self, boxes: &[Corners], labels: &[u32], candidates: Candidates) -> GraphScores {
+        let pairs = candidates.pairs(boxes);
+        let mut predicates = Array2::zeros((pairs.len(), self.width));
+        for (mut row, &[s, o]) in predicates.outer_iter_mut().zip(&pairs) {
+            row.iter_mut().zip(self.shares(labels[s as usize], labels[o as usize])).for_each(|(to, share)| *to = share);
+        }
+        GraphScores {
+            boxes: boxes.to_vec(),
+            labels: labels.to_vec(),
+            scores: vec![1.0; boxes.len()],
+            pairs,
+            predicates,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Relation;
+
+    #[test]
+    fn counts_by_hand() {
+        let relation = |subject, object, predicate| Relation { subject, object, predicate };
+        let graph = SceneGraph {
+            boxes: vec![[0.0, 0.0, 9.0, 9.0], [5.0, 5.0, 14.0, 14.0], [50.0, 50.0, 59.0, 59.0]],
+            labels: vec![0, 1, 1],
+            relations: vec![relation(0, 1, 2), relation(0, 2, 2), relation(0, 2, 1)],
+        };
+        let all = Frequency::count([&graph], 3, Candidates::All);
+        assert_eq!(all.counts(0, 1), [3, 1, 2, 0]);
+        assert_eq!(all.counts(1, 1), [3, 0, 0, 0]);
+        assert_eq!(all.counts(7, 7), [1, 0, 0, 0]);
+        let overlapping = Candidates::Overlapping(Edge::Inclusive);
+        assert_eq!(Frequency::count([&graph], 3, overlapping).counts(0, 1), [2, 1, 2, 0]);
+        assert_eq!(all.shares(0, 1).collect::<Vec<_>>(), [0.5, 1.0 / 6.0, 2.0 / 6.0, 0.0]);
+        let logits: Vec<f64> = all.logits(0, 1).collect();
+        assert!((logits[3] - 1e-3f64.ln()).abs() < 1e-12 && (logits[0] - 0.501f64.ln()).abs() < 1e-8);
+        let scores = all.predict(&graph.boxes, &graph.labels, overlapping);
+        assert_eq!(scores.pairs, [[0, 1], [1, 0]]);
+        assert_eq!(scores.check(), Ok(()));
+    }
+}
