@@ -1,6 +1,7 @@
 //! How a loss of `lossmith` hangs in Burn's tape: by a scalar whose value is the loss and whose gradient is ours.
 
 use burn::prelude::*;
+use ndarray::{ArrayD, IxDyn};
 
 /// A scalar with this value whose gradient with respect to `prediction` is `grad` (row-major, of its shape).
 ///
@@ -13,6 +14,13 @@ pub fn hang<const D: usize>(prediction: Tensor<D>, value: f64, grad: Vec<f32>) -
     let grad = Tensor::<D>::from_data(TensorData::new(grad, shape), &device).detach();
     let s = (prediction * grad).sum();
     s.clone() - s.detach() + value
+}
+
+/// The numbers of a tensor on the host, of its shape. The tape is left behind.
+pub fn to_array<const D: usize>(tensor: &Tensor<D>) -> ArrayD<f32> {
+    let shape = tensor.dims();
+    let numbers: Vec<f32> = tensor.clone().detach().into_data().iter::<f32>().collect();
+    ArrayD::from_shape_vec(IxDyn(&shape), numbers).expect("a tensor has as many numbers as its shape says")
 }
 
 #[cfg(test)]

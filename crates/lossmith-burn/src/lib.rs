@@ -2,3 +2,4 @@
 
 pub mod bridge;
 pub mod cmat;
+pub mod polarmask;

@@ -1,0 +1,152 @@
+//! Weights from files: a run's own, a ResNet of torchvision, a published PolarMask.
+
+use std::path::{Path, PathBuf};
+
+use burn::module::Module;
+use burn_store::{ApplyError, ApplyResult, ModuleSnapshot, PytorchStore, SafetensorsStore};
+
+use super::network::{Backbone, PolarMask};
+
+/// What can be wrong with a file of weights.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightsError {
+    /// The file cannot be read as what its name says it is.
+    #[error("{}: {message}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        message: String,
+    },
+    /// A tensor of another shape.
+    #[error("{}: tensor '{name}' has shape {found}, the network needs {expected}", path.display())]
+    Shape {
+        /// The file.
+        path: PathBuf,
+        /// The tensor, as the network names it.
+        name: String,
+        /// The shape in the file.
+        found: String,
+        /// The shape that fits.
+        expected: String,
+    },
+    /// A tensor that is not there.
+    #[error("{}: tensor '{name}' is missing{more}", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// The first tensor that is missing, as the network names it.
+        name: String,
+        /// How many more are.
+        more: String,
+    },
+    /// Weights for a backbone that the network does not have.
+    #[error("the light backbone has no pretrained weights; choose resnet50 or resnet101")]
+    Light,
+}
+
+/// How names in a file become names of the network: pattern and replacement.
+type Names<'a> = &'a [(&'a str, &'a str)];
+
+/// torchvision's names of ResNet: only the two parts of a shortcut are named otherwise.
+const TORCHVISION: Names = &[(r"downsample\.0\.", "downsample.conv."), (r"downsample\.1\.", "downsample.norm.")];
+
+/// The published PolarMask's names. Its box head has no place here.
+const PUBLISHED: Names = &[
+    (r"downsample\.0\.", "downsample.conv."),
+    (r"downsample\.1\.", "downsample.norm."),
+    (r"^neck\.(lateral_convs|fpn_convs)\.(\d+)\.conv\.", "neck.$1.$2."),
+    (r"^bbox_head\.", "head."),
+];
+
+/// Loads a ResNet of torchvision (`.pth` or `.safetensors`) into the backbone; its classifier is passed over.
+///
+/// # Errors
+/// No such file or no such format, a missing tensor, a tensor of another shape; the light backbone.
+pub fn load_backbone(network: &mut PolarMask, path: &Path) -> Result<(), WeightsError> {
+    match &mut network.backbone {
+        Backbone::Light(_) => Err(WeightsError::Light),
+        Backbone::Resnet(resnet) => load(resnet, path, TORCHVISION, None),
+    }
+}
+
+/// Loads a published PolarMask's checkpoint, whose tensors lie under `state_dict`.
+///
+/// # Errors
+/// As [`load_backbone`].
+pub fn load_published(network: &mut PolarMask, path: &Path) -> Result<(), WeightsError> {
+    load(network, path, PUBLISHED, Some("state_dict"))
+}
+
+/// Loads what [`save`] wrote.
+///
+/// # Errors
+/// As [`load_backbone`].
+pub fn load_own(network: &mut PolarMask, path: &Path) -> Result<(), WeightsError> {
+    load(network, path, &[], None)
+}
+
+/// Writes all weights as safetensors; the file must not be there.
+///
+/// # Errors
+/// The system's refusal, or a file that is there.
+pub fn save(network: &PolarMask, path: &Path) -> Result<(), WeightsError> {
+    let mut store = SafetensorsStore::from_file(path).skip_enum_variants(true);
+    network.save_into(&mut store).map_err(|e| read_error(path, e))
+}
+
+fn load<M: Module + ModuleSnapshot>(
+    module: &mut M,
+    path: &Path,
+    names: Names,
+    under: Option<&str>,
+) -> Result<(), WeightsError> {
+    if !path.is_file() {
+        return Err(read_error(path, "there is no such file"));
+    }
+    let torch = path.extension().is_some_and(|e| e == "pth" || e == "pt");
+    let result = if torch {
+        let mut store = PytorchStore::from_file(path).allow_partial(true).validate(false).skip_enum_variants(true);
+        if let Some(key) = under {
+            store = store.with_top_level_key(key);
+        }
+        for (from, to) in names {
+            store = store.with_key_remapping(*from, *to);
+        }
+        module.load_from(&mut store).map_err(|e| read_error(path, e))?
+    } else {
+        let mut store = SafetensorsStore::from_file(path).allow_partial(true).validate(false).skip_enum_variants(true);
+        for (from, to) in names {
+            store = store.with_key_remapping(*from, *to);
+        }
+        if !names.is_empty() {
+            store = store.with_from_adapter(burn_store::PyTorchToBurnAdapter);
+        }
+        module.load_from(&mut store).map_err(|e| read_error(path, e))?
+    };
+    complete(path, &result)
+}
+
+fn complete(path: &Path, result: &ApplyResult) -> Result<(), WeightsError> {
+    let path = path.to_owned();
+    match result.errors.first() {
+        Some(ApplyError::ShapeMismatch { path: name, expected, found }) => Err(WeightsError::Shape {
+            path,
+            name: name.clone(),
+            found: format!("{found:?}"),
+            expected: format!("{expected:?}"),
+        }),
+        Some(other) => Err(read_error(&path, other)),
+        None => match result.missing.split_first() {
+            None => Ok(()),
+            Some(((name, _), rest)) => {
+                let more = if rest.is_empty() { String::new() } else { format!(", and {} more", rest.len()) };
+                Err(WeightsError::Missing { path, name: name.clone(), more })
+            }
+        },
+    }
+}
+
+fn read_error(path: &Path, message: impl std::fmt::Display) -> WeightsError {
+    WeightsError::Read { path: path.to_owned(), message: message.to_string() }
+}
