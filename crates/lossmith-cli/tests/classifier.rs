@@ -93,7 +93,8 @@ fn a_found_loss_can_be_used_everywhere() {
     stdout(folder.path(), &["report", "run"]);
     let page = String::from_utf8(read(folder.path().join("run/report.html"))).unwrap();
     assert!(page.contains("<svg") && !page.contains("<script"));
-    let train = ["train", "classifier", "--loss", "@run/found.loss", "--recipe", &quick(), "--steps", "20", "--out", "t"];
+    let train =
+        ["train", "classifier", "--loss", "@run/found.loss", "--recipe", &quick(), "--steps", "20", "--out", "t"];
     run(folder.path(), &train);
     assert!(folder.path().join("t/result.json").exists());
 }
@@ -103,7 +104,8 @@ fn a_comparison_is_the_same_for_one_thread_and_two() {
     let folder = tempfile::tempdir().unwrap();
     let recipe = quick();
     let compare = |threads: &str, run: &str| {
-        let arguments = ["compare", "classifier", "--losses", "cross-entropy,baikal", "--recipe", &recipe, "--steps", "40"];
+        let arguments =
+            ["compare", "classifier", "--losses", "cross-entropy,baikal", "--recipe", &recipe, "--steps", "40"];
         let mut command = lossmith(folder.path(), &arguments);
         let output = command.args(["--out", run, "--json"]).env("RAYON_NUM_THREADS", threads).output().unwrap();
         assert!(output.status.success());
@@ -121,7 +123,8 @@ fn data_that_were_made_are_recognised_and_damage_is_named() {
     let mut bytes = read(labels.clone());
     bytes.truncate(bytes.len() / 2);
     fs::write(&labels, bytes).unwrap();
-    let message = refusal(folder.path(), &["train", "classifier", "--loss", "baikal", "--data", "digits", "--out", "run"]);
+    let message =
+        refusal(folder.path(), &["train", "classifier", "--loss", "baikal", "--data", "digits", "--out", "run"]);
     assert!(message.contains("train-labels-idx1-ubyte.gz"), "{message}");
     assert!(!folder.path().join("run").exists(), "half a run is left behind");
 }

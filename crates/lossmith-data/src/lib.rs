@@ -18,6 +18,7 @@ pub mod node_graphs;
 pub mod openimages;
 pub mod picture;
 pub mod predicate_groups;
+pub mod picture;
 mod source;
 pub mod tensors;
 pub mod visual_genome;
