@@ -10,14 +10,19 @@ pub(super) fn source(module: &Module) -> String {
         Piece::Tensor(code) => format!("(y.clone() * 0.0 + {code})"),
         Piece::Scalar(code) => format!("(y.clone() * 0.0).add_scalar({code})"),
     };
+    let code = bare(&code);
     let mut inside = String::new();
+    if code.contains("y.") {
+        inside += PROBABILITY;
+    }
     if tree.uses(&Tree::X) {
         inside += "        let x: Tensor<2> = target.one_hot::<2>(classes).float();\n";
     }
     if tree.uses(&Tree::N) {
         inside += "        let n = classes as f64;\n";
     }
-    let classes = if inside.is_empty() { "" } else { "        let classes = logits.dims()[1];\n" };
+    let classes =
+        if !tree.uses(&Tree::X) && !tree.uses(&Tree::N) { "" } else { "        let classes = logits.dims()[1];\n" };
     let target = if tree.uses(&Tree::X) { "target" } else { "_target" };
     let nonzero = if code.contains("nonzero(") { NONZERO } else { "" };
     let example = &module.example;
@@ -28,16 +33,13 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{{Int, Tensor}};
 
 /// `{formula}`, with `x` the one-hot label, `y` the softmax of the logits, `n` the number of classes.
-#[derive(Module, Clone, Debug, Default)]
+#[derive(Module, Debug, Default)]
 pub struct {class};
 
 impl {class} {{
     /// The mean over the rows of logits `[N, C]`, with labels target `[N]`.
     pub fn forward(&self, logits: Tensor<2>, {target}: Tensor<1, Int>) -> Tensor<1> {{
 {classes}        let u = log_softmax(logits, 1);
-        // No probability is less than the least normal number, but gradients pass as if it could be.
-        let lift = (u.clone().clamp_min(f32::MIN_POSITIVE.ln()) - u.clone()).detach();
-        let y = (u.clone() + lift).exp();
 {inside}        let loss: Tensor<2> = {code};
         loss.sum_dim(1).mean()
     }}
@@ -56,7 +58,7 @@ mod tests {{
         let loss = {class}.forward(logits.clone(), target);
         let near = |is: f32, should: f32| is == should || (is - should).abs() <= 1e-5 + 1e-4 * should.abs();
         assert!(near(loss.clone().into_scalar::<f32>(), {value}));
-        let gradient = logits.grad(&loss.backward()).expect("a gradient").into_data().to_vec::<f32>().expect("f32");
+        let gradient = logits.grad(&loss.backward()).expect("a gradient").into_data().try_to_vec::<f32>().expect("f32");
         let expected: Vec<f32> = {gradient}.concat();
         assert!(gradient.iter().zip(&expected).all(|(is, should)| near(*is, *should)), "{{gradient:?}}");
     }}
@@ -71,6 +73,12 @@ mod tests {{
         gradient = rows(&example.gradient, RUST[0], RUST[1]),
     )
 }
+
+const PROBABILITY: &str =
+    "        // No probability is less than the least normal number, but gradients pass as if it could be.
+        let lift = (u.clone().clamp_min(f32::MIN_POSITIVE.ln()) - u.clone()).detach();
+        let y = (u.clone() + lift).exp();
+";
 
 const NONZERO: &str = r"
 /// The same, but for exact zeros, which have no logarithm and no inverse.
@@ -98,9 +106,26 @@ fn piece(tree: &Tree) -> Piece {
     }
 }
 
+/// Code without the brackets around the whole of it.
+fn bare(code: &str) -> &str {
+    let Some(inner) = code.strip_prefix('(').and_then(|c| c.strip_suffix(')')) else { return code };
+    let mut depth = 0;
+    let closes_early = inner.chars().any(|c| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        depth < 0
+    });
+    if closes_early { code } else { inner }
+}
+
+/// Code that a method may be called on: in brackets where it is an operation. Operations are the only code with spaces
+/// outside brackets, and they carry their brackets already.
+fn held(code: &str) -> String {
+    if code.starts_with('-') { format!("({code})") } else { code.to_owned() }
+}
+
 /// A tensor that is never 0 by the guard, or is not anyway.
 fn guarded(tree: &Tree, code: String) -> String {
-    if tree.is_never_zero() { code } else { format!("nonzero({code})") }
+    if tree.is_never_zero() { code } else { format!("nonzero({})", bare(&code)) }
 }
 
 fn unary(op: Unary, a: &Tree) -> Piece {
@@ -122,7 +147,7 @@ fn unary(op: Unary, a: &Tree) -> Piece {
         }
         Piece::Tensor(code) => {
             let code = if op == Unary::Log { guarded(a, code) } else { code };
-            Piece::Tensor(format!("({code}).{method}()"))
+            Piece::Tensor(format!("{}.{method}()", held(&code)))
         }
     }
 }
@@ -142,8 +167,8 @@ fn binary(op: Binary, left: &Tree, right: &Tree) -> Piece {
         (Piece::Scalar(a), Piece::Scalar(b)) => Piece::Scalar(format!("({a} {sign} {b})")),
         (Piece::Tensor(a), Piece::Scalar(b)) => Piece::Tensor(format!("({a} {sign} ({b}))")),
         (Piece::Scalar(a), Piece::Tensor(b)) => Piece::Tensor(match op {
-            Binary::Sub => format!("({b}).neg().add_scalar({a})"),
-            Binary::Div => format!("({}).recip().mul_scalar({a})", guarded(right, b)),
+            Binary::Sub => format!("{}.neg().add_scalar({a})", held(&b)),
+            Binary::Div => format!("{}.recip().mul_scalar({a})", held(&guarded(right, b))),
             _ => format!("({b} {sign} ({a}))"),
         }),
         (Piece::Tensor(a), Piece::Tensor(b)) => {
@@ -156,9 +181,9 @@ fn binary(op: Binary, left: &Tree, right: &Tree) -> Piece {
 fn power(a: Piece, b: Piece) -> Piece {
     match (a, b) {
         (Piece::Scalar(a), Piece::Scalar(b)) => Piece::Scalar(format!("f64::powf({a}, {b})")),
-        (Piece::Tensor(a), Piece::Scalar(b)) => Piece::Tensor(format!("({a}).powf_scalar({b})")),
-        (Piece::Scalar(a), Piece::Tensor(b)) => Piece::Tensor(format!("y.full_like({a}).powf({b})")),
-        (Piece::Tensor(a), Piece::Tensor(b)) => Piece::Tensor(format!("({a}).powf({b})")),
+        (Piece::Tensor(a), Piece::Scalar(b)) => Piece::Tensor(format!("{}.powf_scalar({b})", held(&a))),
+        (Piece::Scalar(a), Piece::Tensor(b)) => Piece::Tensor(format!("y.full_like({a}).powf({})", bare(&b))),
+        (Piece::Tensor(a), Piece::Tensor(b)) => Piece::Tensor(format!("{}.powf({})", held(&a), bare(&b))),
     }
 }
 
@@ -166,8 +191,8 @@ fn extreme(which: &str, a: Piece, b: Piece) -> Piece {
     match (a, b) {
         (Piece::Scalar(a), Piece::Scalar(b)) => Piece::Scalar(format!("f64::{which}({a}, {b})")),
         (Piece::Tensor(t), Piece::Scalar(s)) | (Piece::Scalar(s), Piece::Tensor(t)) => {
-            Piece::Tensor(format!("({t}).{which}_pair(y.full_like({s}))"))
+            Piece::Tensor(format!("{}.{which}_pair(y.full_like({s}))", held(&t)))
         }
-        (Piece::Tensor(a), Piece::Tensor(b)) => Piece::Tensor(format!("({a}).{which}_pair({b})")),
+        (Piece::Tensor(a), Piece::Tensor(b)) => Piece::Tensor(format!("{}.{which}_pair({})", held(&a), bare(&b))),
     }
 }
