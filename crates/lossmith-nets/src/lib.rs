@@ -9,6 +9,7 @@ mod error;
 mod init;
 pub mod kernel;
 mod model;
+pub mod nchw;
 mod net;
 mod network;
 mod pass;
