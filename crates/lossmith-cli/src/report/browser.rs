@@ -146,6 +146,9 @@ fn the_page_opens_without_complaint_and_fits_on_a_phone() {
     };
     let folder = tempfile::tempdir().unwrap();
     let mut data = sample();
+    data.found = Some("x*log(y)*".repeat(20));
+    data.hall_of_fame[0].formula = format!("{}1", "x*log(y)*".repeat(20));
+    data.provenance.command = "no/space/in/this/path/".repeat(10);
     data.recipe = format!("line = \"{}\"", "long ".repeat(100));
     let opened = page(&data).replace("<details>", "<details open>");
     let (whole, phone) = (folder.path().join("page.html"), folder.path().join("phone.html"));
