@@ -67,6 +67,30 @@ pub fn new_folder(path: &Path) -> Result<()> {
     }
 }
 
+/// Makes a folder for output that appears with all that `fill` writes into it, or not at all.
+///
+/// # Errors
+/// As [`new_folder`], and whatever `fill` returns.
+pub fn folder_with(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    // Makes the folders above it, and refuses a full one before anything is computed.
+    new_folder(path)?;
+    let refused = |e| DataError::io(path, "write")(e);
+    let mut builder = Builder::new();
+    builder.prefix(".").suffix(".part");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+    let temporary = builder.tempdir_in(folder_of(path)).map_err(refused)?;
+    if let Err(e) = fill(temporary.path()) {
+        // The empty folder goes as well; if it was there before, or is no longer empty, that is no loss.
+        let _ = fs::remove_dir(path);
+        return Err(e.within(temporary.path(), path));
+    }
+    // Not every system renames onto an empty folder.
+    fs::remove_dir(path).and_then(|()| fs::rename(temporary.path(), path)).map_err(refused)?;
+    settle(path);
+    Ok(())
+}
+
 fn fill_temporary(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<NamedTempFile> {
     let refused = |e| DataError::io(path, "write")(e);
     let mut builder = Builder::new();
@@ -164,6 +188,24 @@ mod tests {
         write(&out.join("x"), b"x").unwrap();
         assert!(matches!(new_folder(&out), Err(DataError::Exists(_))));
         assert!(matches!(new_folder(&out.join("x")), Err(DataError::Exists(_))));
+    }
+
+    #[test]
+    fn a_folder_appears_with_all_its_files_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("a/b");
+        folder_with(&out, |inside| write(&inside.join("x"), b"x")).unwrap();
+        assert_eq!((names(&out), names(&folder.path().join("a"))), (vec!["x".to_owned()], vec!["b".to_owned()]));
+        assert!(matches!(folder_with(&out, |_| Ok(())), Err(DataError::Exists(p)) if p == out));
+
+        let failed = folder.path().join("c");
+        let result = folder_with(&failed, |inside| {
+            write(&inside.join("x"), b"x")?;
+            write_with(&inside.join("y"), |_| Err(io::ErrorKind::StorageFull.into()))
+        });
+        let expected = format!("{}: cannot write: the disk is full", failed.join("y").display());
+        assert_eq!(result.unwrap_err().to_string(), expected);
+        assert_eq!(names(folder.path()), ["a"]);
     }
 
     #[cfg(unix)]

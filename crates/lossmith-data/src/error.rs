@@ -70,6 +70,17 @@ impl DataError {
         Self::Record { path: path.to_owned(), record: record.into(), message: message.into() }
     }
 
+    /// The same error with the path that the user knows in the place of a temporary one.
+    pub(crate) fn within(mut self, temporary: &Path, known: &Path) -> Self {
+        if let Self::Io { path, .. } | Self::Content { path, .. } | Self::Record { path, .. } | Self::Exists(path) =
+            &mut self
+            && let Ok(rest) = path.strip_prefix(temporary)
+        {
+            *path = known.join(rest);
+        }
+        self
+    }
+
     /// The caller gave a wrong value.
     pub fn argument(message: impl Into<String>) -> Self {
         Self::Argument(message.into())

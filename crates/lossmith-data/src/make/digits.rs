@@ -173,8 +173,7 @@ pub fn make(train: usize, test: usize, seed: u64) -> Result<Classification> {
 pub fn write(folder: &Path, train: usize, test: usize, seed: u64) -> Result<()> {
     let data = make(train, test, seed)?;
     let test = data.test.as_ref().ok_or_else(|| DataError::argument("no test images"))?;
-    atomic::new_folder(folder)?;
-    idx::write_folder(folder, &data.train, test)
+    atomic::folder_with(folder, |inside| idx::write_folder(inside, &data.train, test))
 }
 
 fn part(count: usize, seed: u64, first_stream: u64) -> Result<LabelledImages> {
