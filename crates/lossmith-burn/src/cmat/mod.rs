@@ -12,6 +12,7 @@ pub mod geometry;
 pub mod node_losses;
 pub mod predict;
 pub mod scene;
+pub mod store;
 pub mod train;
 
 pub use agents::{Agents, Config};
@@ -30,13 +31,5 @@ pub enum CmatError {
         scene: usize,
         /// What the critic says.
         cause: lossmith::critic::CriticError,
-    },
-    /// The model cannot be stored or restored.
-    #[error("{path}: {message}")]
-    Model {
-        /// The file.
-        path: String,
-        /// What is wrong.
-        message: String,
     },
 }

@@ -1,6 +1,6 @@
 //! Two stages: cross-entropy over nodes and pairs; then the policy gradient of the graph's reward, with both cross-entropies.
 //!
-//! Free choices where the paper is silent: Adam; advantages divided by their running root mean square, so that every critic
+//! Free choices where the paper is silent: Adam, whose step size falls linearly to 0 over each stage; advantages divided by their running root mean square, so that every critic
 //! takes steps of equal size; one sampled graph per scene and step; the reward's scores are those of the sampled classes.
 //! The controls share stage 1 and replace the policy gradient of stage 2 by their own node loss.
 
@@ -89,6 +89,8 @@ pub struct Trainer {
     critic: Option<Critic>,
     mean_square: Option<f64>,
     random: ChaCha8Rng,
+    /// The epochs done of each stage.
+    done: [usize; 2],
 }
 
 /// What one step or one epoch came to, as means over scenes.
@@ -123,6 +125,7 @@ impl Trainer {
             critic,
             mean_square: None,
             random: ChaCha8Rng::seed_from_u64(settings.seed),
+            done: [0; 2],
         }
     }
 
@@ -136,7 +139,7 @@ impl Trainer {
     /// # Errors
     /// None of its own; the type is shared with stage 2.
     pub fn cross_entropy_epoch(&mut self, scenes: &[Seen]) -> Result<Progress, CmatError> {
-        self.epoch(scenes, self.settings.rate, |_, _, scene, said| {
+        self.epoch(scenes, 0, |_, _, scene, said| {
             Ok((node_losses::cross_entropy(said.class_logits.clone(), scene.truth.labels()), 0.0))
         })
     }
@@ -146,7 +149,7 @@ impl Trainer {
     /// # Errors
     /// The critic refuses a scene, because the agents' numbers are no longer finite.
     pub fn policy_epoch(&mut self, scenes: &[Seen]) -> Result<Progress, CmatError> {
-        self.epoch(scenes, self.settings.policy_rate, |trainer, at, scene, said| {
+        self.epoch(scenes, 1, |trainer, at, scene, said| {
             let (logits, labels) = (said.class_logits.clone(), scene.truth.labels());
             let relations = scene.truth.triplets().len();
             Ok(match trainer.settings.objective {
@@ -164,13 +167,13 @@ impl Trainer {
     fn epoch(
         &mut self,
         scenes: &[Seen],
-        rate: f64,
+        stage: usize,
         nodes: impl Fn(&mut Self, usize, &Seen, &Said) -> Result<(Tensor<1>, f64), CmatError>,
     ) -> Result<Progress, CmatError> {
         let mut order: Vec<usize> = (0..scenes.len()).collect();
         order.shuffle(&mut self.random);
         let mut progress = Progress::default();
-        for batch in order.chunks(self.settings.batch.max(1)) {
+        for (step, batch) in order.chunks(self.settings.batch.max(1)).enumerate() {
             let mut losses = Vec::with_capacity(2 * batch.len());
             for &at in batch {
                 let said = self.agents.forward(&scenes[at]);
@@ -185,10 +188,22 @@ impl Trainer {
                 }
             }
             let loss = Tensor::cat(losses, 0).sum() / batch.len() as f64;
+            let rate = self.rate(stage, step as f64 * batch.len() as f64 / scenes.len() as f64);
             let grads = GradientsParams::from_grads(loss.backward(), &self.agents);
             self.agents = self.optimizer.step(rate, self.agents.clone(), grads);
         }
+        self.done[stage] += 1;
         Ok(progress)
+    }
+
+    /// The step size after this share of the present epoch; it stays at a hundredth past the last.
+    fn rate(&self, stage: usize, share: f64) -> f64 {
+        let (rate, epochs) = match stage {
+            0 => (self.settings.rate, self.settings.epochs),
+            _ => (self.settings.policy_rate, self.settings.policy_epochs),
+        };
+        let left = 1.0 - (self.done[stage] as f64 + share) / epochs.max(1) as f64;
+        rate * left.max(0.01)
     }
 
     /// The cross-entropy of the pairs' predicates under the true classes.

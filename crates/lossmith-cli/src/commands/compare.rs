@@ -4,6 +4,7 @@ use clap::Subcommand;
 
 use crate::output::Answer;
 use crate::tasks::classifier;
+use crate::tasks::cmat;
 
 /// The arguments of `compare`.
 #[derive(Debug, clap::Args)]
@@ -16,10 +17,13 @@ pub struct Args {
 enum Task {
     /// Losses on an image classifier (IDX or CIFAR-10 data; generated digits without --data)
     Classifier(classifier::compare::Args),
+    /// Losses of the agents of scene graphs
+    Cmat(cmat::compare::Args),
 }
 
 pub fn run(args: Args) -> anyhow::Result<Answer> {
     match args.task {
         Task::Classifier(args) => classifier::compare::run(&args),
+        Task::Cmat(args) => cmat::compare::run(args),
     }
 }

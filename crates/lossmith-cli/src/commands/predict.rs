@@ -3,6 +3,7 @@
 use clap::Subcommand;
 
 use crate::output::Answer;
+use crate::tasks::cmat;
 
 /// The arguments of `predict`.
 #[derive(Debug, clap::Args)]
@@ -12,8 +13,13 @@ pub struct Args {
 }
 
 #[derive(Debug, Subcommand)]
-enum Task {}
+enum Task {
+    /// Scene graphs of your own scenes, and what they would score had a node been something else
+    Cmat(cmat::predict::Args),
+}
 
 pub fn run(args: Args) -> anyhow::Result<Answer> {
-    match args.task {}
+    match args.task {
+        Task::Cmat(args) => cmat::predict::run(args),
+    }
 }

@@ -4,6 +4,7 @@ use clap::Subcommand;
 
 use crate::output::Answer;
 use crate::tasks::classifier;
+use crate::tasks::cmat;
 
 /// The arguments of `train`.
 #[derive(Debug, clap::Args)]
@@ -16,10 +17,13 @@ pub struct Args {
 enum Task {
     /// An image classifier (IDX or CIFAR-10 data; generated digits without --data)
     Classifier(classifier::train::Args),
+    /// Agents that label scene graphs, by a counterfactual critic
+    Cmat(cmat::train::Args),
 }
 
 pub fn run(args: Args) -> anyhow::Result<Answer> {
     match args.task {
         Task::Classifier(args) => classifier::train::run(&args),
+        Task::Cmat(args) => cmat::train::run(args),
     }
 }

@@ -1,3 +1,4 @@
 //! One folder a task: how it is trained, compared and searched.
 
 pub mod classifier;
+pub mod cmat;

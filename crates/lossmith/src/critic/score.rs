@@ -4,6 +4,7 @@
 
 use super::Scene;
 use super::weights::{LANES, Row};
+use crate::simd::widest;
 
 /// Weights that sum to less have lost their largest terms to underflow: the softmax is then taken of the logits themselves.
 const LEAST_SUM: f32 = 1e-30;
@@ -82,16 +83,21 @@ struct Best {
 
 /// The largest product of the predicates' weights, and the sum of all products with that of none.
 fn most_and_sum(logits: Row<'_>, bias: Row<'_>) -> (f32, f32) {
-    let (mut most, mut sum) = ([0f32; LANES], [0f32; LANES]);
-    for (z, b) in logits.predicates.chunks_exact(LANES).zip(bias.predicates.chunks_exact(LANES)) {
-        for lane in 0..LANES {
-            let product = z[lane] * b[lane];
-            sum[lane] += product;
-            most[lane] = if product > most[lane] { product } else { most[lane] };
-        }
-    }
-    let none = logits.none * bias.none;
-    (most.iter().copied().fold(0.0, f32::max), sum.iter().sum::<f32>() + none)
+    widest(
+        #[inline(always)]
+        || {
+            let (mut most, mut sum) = ([0f32; LANES], [0f32; LANES]);
+            for (z, b) in logits.predicates.chunks_exact(LANES).zip(bias.predicates.chunks_exact(LANES)) {
+                for lane in 0..LANES {
+                    let product = z[lane] * b[lane];
+                    sum[lane] += product;
+                    most[lane] = if product > most[lane] { product } else { most[lane] };
+                }
+            }
+            let none = logits.none * bias.none;
+            (most.iter().copied().fold(0.0, f32::max), sum.iter().sum::<f32>() + none)
+        },
+    )
 }
 
 #[cfg(test)]

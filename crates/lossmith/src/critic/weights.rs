@@ -1,5 +1,7 @@
 //! Softmax in two factors: `exp(z + b) = exp(z) exp(b)`, so that a pair under any two classes costs products, no exponentials.
 
+use crate::simd::widest;
+
 /// The width to which rows are padded, so that the loops over them become vector code.
 pub(super) const LANES: usize = 8;
 
@@ -31,16 +33,23 @@ impl Weights {
             none: Vec::with_capacity(rows),
             largest: Vec::with_capacity(rows),
         };
-        for (row, to) in logits.chunks_exact(columns).zip(weights.predicates.chunks_exact_mut(stride)) {
-            to.fill(f32::MIN);
-            to[..columns - 1].copy_from_slice(&row[1..]);
-            let most = largest(to);
-            let top = most.max(row[0]);
-            weights.largest.push(to.iter().position(|&z| z == most).unwrap_or(0) as u32);
-            weights.none.push(exp(row[0] - top));
-            to.iter_mut().for_each(|z| *z = exp(*z - top));
-            to[columns - 1..].fill(0.0);
-        }
+        widest(
+            #[inline(always)]
+            || {
+                for (row, to) in logits.chunks_exact(columns).zip(weights.predicates.chunks_exact_mut(stride)) {
+                    to[columns - 1..].fill(f32::MIN);
+                    to[..columns - 1].copy_from_slice(&row[1..]);
+                    let most = largest(to);
+                    let top = most.max(row[0]);
+                    weights.largest.push(to.iter().position(|&z| z == most).unwrap_or(0) as u32);
+                    weights.none.push(exp(row[0] - top));
+                    for chunk in to.chunks_exact_mut(LANES) {
+                        chunk.iter_mut().for_each(|z| *z = exp(*z - top));
+                    }
+                    to[columns - 1..].fill(0.0);
+                }
+            },
+        );
         weights
     }
 
@@ -54,7 +63,8 @@ impl Weights {
 }
 
 /// The largest of a padded row.
-pub(super) fn largest(row: &[f32]) -> f32 {
+#[inline(always)]
+fn largest(row: &[f32]) -> f32 {
     let mut lanes = [f32::MIN; LANES];
     for chunk in row.chunks_exact(LANES) {
         for (lane, &v) in lanes.iter_mut().zip(chunk) {
@@ -67,7 +77,7 @@ pub(super) fn largest(row: &[f32]) -> f32 {
 /// `exp(x)` for `x <= 0`, within 2 units in the last place, exactly 1 at 0; written so that a loop over it becomes
 /// vector code, which the standard library's does not. Below -87 it stays at `exp(-87)`, about 1.6e-38.
 #[inline(always)]
-pub(super) fn exp(x: f32) -> f32 {
+fn exp(x: f32) -> f32 {
     // x = k*ln 2 + r with |r| <= ln(2)/2; adding 1.5*2^23 rounds k to the nearest integer and leaves it in the low bits.
     const ROUND: f32 = 12_582_912.0;
     let x = if x < -87.0 { -87.0 } else { x };
