@@ -160,13 +160,17 @@ fn eval(loss: &str, input: &Path, output: Option<&Path>, json: bool) -> anyhow::
         tensors::write(output, [("grad", &Tensor::F32(evaluation.grad))])?;
     }
     if json {
-        let parts: serde_json::Map<String, serde_json::Value> =
-            evaluation.parts.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+        let numbers = evaluation.parts.iter().map(|(name, value)| ((*name).to_owned(), json!(value)));
+        let lists = evaluation.lists.iter().map(|(name, list)| ((*name).to_owned(), json!(list)));
+        let parts: serde_json::Map<String, serde_json::Value> = numbers.chain(lists).collect();
         return output::print_json(&json!({"value": evaluation.value, "parts": parts}));
     }
     let mut table = Table::new(["value", &evaluation.value.to_string()]);
     for (name, value) in &evaluation.parts {
         table.row([(*name).to_owned(), value.to_string()]);
+    }
+    for (name, list) in &evaluation.lists {
+        list.iter().enumerate().for_each(|(at, value)| table.row([format!("{name} {at}"), value.to_string()]));
     }
     output::print(&table.to_string())
 }
