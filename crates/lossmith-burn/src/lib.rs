@@ -4,3 +4,4 @@ pub mod bridge;
 pub mod cmat;
 pub mod polarmask;
 pub mod conv;
+pub mod embedding;

@@ -195,6 +195,41 @@ fn write_png(
     })
 }
 
+impl Picture {
+    /// Per pixel 1 where any channel is not 0: the picture as a mask.
+    pub fn is_set(&self) -> Vec<u8> {
+        self.samples.chunks_exact(self.channels).map(|p| u8::from(p.iter().any(|v| *v != 0))).collect()
+    }
+}
+
+/// The picture in colours with the contour of every instance, neighbours in colours far apart.
+pub fn overlay(picture: &Picture, labels: &Labels) -> Picture {
+    let (height, width) = (picture.height, picture.width);
+    let mut samples = Vec::with_capacity(3 * height * width);
+    for (i, pixel) in picture.samples.chunks_exact(picture.channels).enumerate() {
+        let id = labels.ids[i];
+        let (y, x) = (i / width, i % width);
+        let differs = |y: usize, x: usize| y < height && x < width && labels.ids[y * width + x] != id;
+        let edge =
+            differs(y, x + 1) || differs(y + 1, x) || differs(y.wrapping_sub(1), x) || differs(y, x.wrapping_sub(1));
+        samples.extend(if id > 0 && edge {
+            contour_color(id)
+        } else {
+            std::array::from_fn(|c| pixel[c.min(picture.channels - 1)])
+        });
+    }
+    Picture { height, width, channels: 3, samples }
+}
+
+/// Colours whose hues are spread by the golden ratio.
+fn contour_color(id: u32) -> [u8; 3] {
+    let hue = f64::from(id) * 0.618_033_988_749_895 % 1.0 * 6.0;
+    [5.0, 3.0, 1.0].map(|shift: f64| {
+        let k = (shift + hue) % 6.0;
+        (255.0 * (1.0 - k.min(4.0 - k).clamp(0.0, 1.0))) as u8
+    })
+}
+
 impl Labels {
     /// The number of different ids, without background.
     pub fn instances(&self) -> usize {
@@ -214,8 +249,7 @@ pub fn find(folder: &Path) -> Result<Vec<Files>> {
     if let Some(files) = read_index(folder)? {
         return Ok(files);
     }
-    let mut all = Vec::new();
-    walk(folder, 0, &mut all)?;
+    let all = every_file(folder)?;
     let mut found: BTreeMap<String, Files> = BTreeMap::new();
     for path in &all {
         let Some(files) = as_label(folder, path) else { continue };
@@ -240,8 +274,7 @@ pub fn find_labels(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
     if let Ok(files) = find(folder) {
         return Ok(files.into_iter().map(|f| (f.name, f.label)).collect());
     }
-    let mut all = Vec::new();
-    walk(folder, 0, &mut all)?;
+    let all = every_file(folder)?;
     let is_png = |p: &PathBuf| p.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
     let named: BTreeMap<String, PathBuf> =
         all.iter().filter(|p| is_png(p)).map(|p| (name_of(folder, &p.with_extension("")), p.clone())).collect();
@@ -250,6 +283,29 @@ pub fn find_labels(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
         return Err(DataError::content(folder, message));
     }
     Ok(named)
+}
+
+/// The pictures of a folder: of those that [`find`] knows, or else every PNG and JPEG that is no label image.
+///
+/// # Errors
+/// No such folder, or no picture in it.
+pub fn find_pictures(folder: &Path) -> Result<Vec<PathBuf>> {
+    let known: Vec<PathBuf> =
+        find(folder).map_or_else(|_| Vec::new(), |f| f.into_iter().filter_map(|f| f.picture).collect());
+    if !known.is_empty() {
+        return Ok(known);
+    }
+    let all = every_file(folder)?;
+    let is_picture = |p: &PathBuf| {
+        let known = |e: &std::ffi::OsStr| PICTURE_TYPES.iter().any(|t| e.eq_ignore_ascii_case(t));
+        p.extension().is_some_and(known) && as_label(folder, p).is_none()
+    };
+    let pictures: Vec<PathBuf> = all.iter().filter(|p| is_picture(p)).cloned().collect();
+    if pictures.is_empty() {
+        let message = format!("none of its {} files is a picture; looked for .png, .jpg, .jpeg", all.len());
+        return Err(DataError::content(folder, message));
+    }
+    Ok(pictures)
 }
 
 /// Reads one sample.
@@ -286,6 +342,12 @@ pub fn read_folder(folder: &Path) -> Result<LabelledSet> {
 }
 
 /// Every file below a folder, sorted, hidden ones left out.
+pub(crate) fn every_file(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut all = Vec::new();
+    walk(folder, 0, &mut all)?;
+    Ok(all)
+}
+
 fn walk(folder: &Path, depth: usize, all: &mut Vec<PathBuf>) -> Result<()> {
     let refused = || DataError::io(folder, "read the folder");
     let mut entries: Vec<PathBuf> = fs::read_dir(folder)
@@ -480,6 +542,17 @@ mod tests {
         fs::write(root.join("index.csv"), "image,label\nnone.png,y_masks.png\n").unwrap();
         let error = find(root).unwrap_err().to_string();
         assert!(error.ends_with("index.csv, line 2: image 'none.png': there is no such file"), "{error}");
+    }
+
+    #[test]
+    fn an_overlay_draws_the_contours_and_leaves_the_rest() {
+        // An instance of 3 x 3 in the middle of 5 x 5: its own middle pixel is no contour.
+        let ids: Vec<u32> =
+            (0..25).map(|i| u32::from((1..4).contains(&(i / 5)) && (1..4).contains(&(i % 5)))).collect();
+        let overlay = overlay(&grey(5, 5), &labels(5, 5, &ids));
+        let drawn: Vec<usize> = (0..25).filter(|i| overlay.samples[3 * i..3 * i + 3] != [100; 3]).collect();
+        assert_eq!(drawn, [6, 7, 8, 11, 13, 16, 17, 18]);
+        assert_ne!(contour_color(1), contour_color(2));
     }
 
     #[test]

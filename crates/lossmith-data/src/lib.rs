@@ -5,6 +5,7 @@
 
 pub mod atomic;
 pub mod cifar;
+pub mod cityscapes;
 pub mod classification;
 pub mod coco;
 mod error;

@@ -84,7 +84,7 @@ pub struct Matching {
 }
 
 /// The scores of one image.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Scores {
     /// Symmetric best Dice.
     pub sbd: f64,

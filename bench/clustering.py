@@ -1,0 +1,112 @@
+"""Clustering of embeddings: ours against a numpy form of the paper's mean-shift, HDBSCAN and scikit-learn's MeanShift.
+
+    python bench/clustering.py [--pixels 60000] [--dim 16] [--threads 1] [--sklearn]
+
+Sixteen Gaussian clusters whose centres are 3 apart, 3 % of the pixels on lines between centres. Prints milliseconds and SBD. HDBSCAN
+takes seconds, MeanShift(bin_seeding) minutes at 60,000 pixels: it runs only when asked for. Needs numpy, hdbscan, scikit-learn.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import tempfile
+import time
+
+import numpy as np
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def scene(pixels, dim, rng):
+    centres = []
+    while len(centres) < 16:
+        c = rng.uniform(-5, 5, dim)
+        if all(np.linalg.norm(c - o) >= 3 for o in centres):
+            centres.append(c)
+    centres = np.array(centres)
+    truth = np.sort(rng.integers(0, 16, pixels))
+    x = centres[truth] + rng.normal(size=(pixels, dim)) * 0.3 / np.sqrt(dim)
+    stray = rng.random(pixels) < 0.03
+    other = centres[rng.integers(0, 16, pixels)]
+    share = rng.random((pixels, 1))
+    x[stray] = (share * centres[truth] + (1 - share) * other)[stray]
+    return x.astype(np.float32), truth + 1
+
+
+def paper(x, bandwidth=1.5, seed=0):
+    """Mean-shift from a random unlabelled point, until 100 are left; squared distances by norms, as a fast numpy form has them."""
+    rng = np.random.default_rng(seed)
+    labels = np.zeros(len(x), int)
+    left = np.arange(len(x))
+    label = 0
+    while len(left) > 100:
+        own = x[left]
+        mean = own[rng.integers(len(own))]
+        for _ in range(100):
+            within = ((own - mean) ** 2).sum(1) < bandwidth**2
+            new = own[within].mean(0)
+            done = np.linalg.norm(new - mean) <= 1e-4
+            mean = new
+            if done:
+                break
+        within = ((own - mean) ** 2).sum(1) < bandwidth**2
+        label += 1
+        labels[left[within]] = label
+        left = left[~within]
+    return drop_small(labels)
+
+
+def drop_small(labels, least=20):
+    sizes = np.bincount(labels)
+    return np.where(sizes[labels] >= least, labels, 0)
+
+
+def sbd(a, b):
+    table = np.zeros((a.max() + 1, b.max() + 1))
+    np.add.at(table, (a, b), 1)
+    dice = 2 * table / np.maximum(table.sum(1)[:, None] + table.sum(0)[None], 1)
+    dice = dice[1:, 1:]
+    rows, columns = table[1:].sum(1) > 0, table[:, 1:].sum(0) > 0
+    return min(dice[rows].max(1).mean(), dice[:, columns].max(0).mean())
+
+
+def timed(work):
+    start = time.perf_counter()
+    labels = work()
+    return (time.perf_counter() - start) * 1e3, labels
+
+
+def main():
+    options = argparse.ArgumentParser()
+    options.add_argument("--pixels", type=int, default=60_000)
+    options.add_argument("--dim", type=int, default=16)
+    options.add_argument("--threads", type=int, default=1)
+    options.add_argument("--sklearn", action="store_true")
+    options = options.parse_args()
+    os.environ["OMP_NUM_THREADS"] = str(options.threads)
+    x, truth = scene(options.pixels, options.dim, np.random.default_rng(0))
+    subprocess.run(["cargo", "build", "--release", "-q", "-p", "lossmith", "--example", "time_clustering"], check=True, cwd=ROOT)
+    with tempfile.TemporaryDirectory() as folder:
+        x.T.copy().tofile(f"{folder}/x")
+        run = subprocess.run([ROOT / "target/release/examples/time_clustering", f"{folder}/x", *map(str, (options.dim, 1, len(x), 5)), f"{folder}/l"],
+                             check=True, capture_output=True, env={**os.environ, "RAYON_NUM_THREADS": str(options.threads)})
+        ours, labels = min(json.loads(run.stdout)), np.fromfile(f"{folder}/l", np.uint32).astype(int)
+    results = {"ours": (ours, labels)}
+    results["numpy, the paper's"] = min((timed(lambda: paper(x, seed=s)) for s in range(2)), key=lambda r: r[0])
+    import hdbscan
+
+    cluster = hdbscan.HDBSCAN(min_cluster_size=50, cluster_selection_epsilon=0.5, core_dist_n_jobs=options.threads)
+    results["HDBSCAN"] = timed(lambda: cluster.fit_predict(x) + 1)
+    if options.sklearn:
+        from sklearn.cluster import MeanShift
+
+        results["MeanShift(bin_seeding)"] = timed(lambda: drop_small(MeanShift(bandwidth=1.5, bin_seeding=True).fit_predict(x) + 1))
+    print(f"{len(x)} pixels, E = {options.dim}, {options.threads} thread(s)")
+    for name, (ms, labels) in results.items():
+        print(f"{name:24} {ms:10.1f} ms  {ms / ours:6.1f}x  SBD {sbd(labels, truth):.4f}, {len(np.unique(labels[labels > 0]))} instances")
+
+
+if __name__ == "__main__":
+    main()

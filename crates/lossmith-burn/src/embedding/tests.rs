@@ -1,0 +1,83 @@
+use lossmith::loss::Discriminative;
+use lossmith::metric::instances::{Mode, Overlaps, Summary};
+use lossmith_data::make::scenes::{Kind, Scenes};
+
+use super::*;
+
+fn tiny() -> Recipe {
+    Recipe { dim: 4, widths: vec![8, 12], side: 32, steps: 40, batch: 2, least_size: 8, ..Recipe::default() }
+}
+
+fn data() -> lossmith_data::label_images::LabelledSet {
+    Scenes { side: 32, train: 8, test: 2, ..Scenes::new(Kind::Sticks, 1) }.make().unwrap()
+}
+
+#[test]
+fn the_loss_falls_and_the_same_seed_trains_the_same_model() {
+    let data = data();
+    let run = || {
+        let mut steps = Vec::new();
+        let model = train(&data.train, &tiny(), &Discriminative::default(), |step| {
+            steps.push(step.clone());
+            true
+        });
+        (steps, model.unwrap())
+    };
+    let (steps, model) = run();
+    let mean = |steps: &[Step]| steps.iter().map(|s| s.loss + s.foreground).sum::<f64>() / steps.len() as f64;
+    assert_eq!(steps.len(), 40);
+    assert!(mean(&steps[35..]) < 0.8 * mean(&steps[..5]), "{} {}", mean(&steps[35..]), mean(&steps[..5]));
+    assert_eq!(steps[0].parts.iter().map(|p| p.0).collect::<Vec<_>>(), ["var", "dist", "reg"]);
+    let (again, same) = run();
+    assert_eq!(steps, again);
+
+    // Saved and loaded, it predicts the same.
+    let loaded = Model::from_bytes(tiny(), model.to_bytes().unwrap()).unwrap();
+    let predict = |m: &Model| m.predict(&data.test[0].picture, Cluster::MeanShift, Given::default()).unwrap();
+    assert_eq!(predict(&model), predict(&loaded));
+    assert_eq!(predict(&model), predict(&same));
+    let other = Recipe { dim: 5, ..tiny() };
+    assert!(matches!(Model::from_bytes(other, model.to_bytes().unwrap()), Err(EmbeddingError::Weights(_))));
+    assert!(matches!(Model::from_bytes(tiny(), b"no weights".to_vec()), Err(EmbeddingError::Weights(_))));
+}
+
+#[test]
+fn pictures_of_any_size_are_predicted_and_truth_helps() {
+    let data = data();
+    let model = train(&data.train, &Recipe { steps: 60, ..tiny() }, &Discriminative::default(), |_| true).unwrap();
+    let big = Scenes { side: 70, train: 1, test: 1, ..Scenes::new(Kind::Sticks, 2) }.make().unwrap().test.remove(0);
+    let given = Given { truth: Some(&big.labels), true_foreground: true };
+    for cluster in [Cluster::MeanShift, Cluster::Authors(1), Cluster::Centre] {
+        let found = model.predict(&big.picture, cluster, given).unwrap();
+        assert_eq!(found.labels.ids.len(), 70 * 70);
+        assert_eq!(found.labels.instances(), found.instances.len());
+        let area: usize = found.instances.iter().map(|i| i.area).sum();
+        assert_eq!(area, found.labels.ids.iter().filter(|i| **i > 0).count());
+        assert!(found.instances.iter().all(|i| (0.0..=1.0).contains(&i.score)));
+    }
+    let score = |cluster| {
+        let found = model.predict(&big.picture, cluster, given).unwrap();
+        Overlaps::between(&big.labels.ids, &found.labels.ids).unwrap().scores(Mode::Corrected)
+    };
+    let (found, centre) = (score(Cluster::MeanShift), score(Cluster::Centre));
+    assert!(centre.fg_dice > 0.2 && Summary::of(&[found, centre]).is_some());
+    assert!(model.predict(&big.picture, Cluster::Centre, Given::default()).is_err());
+}
+
+#[test]
+fn wrong_recipes_and_no_data_are_named() {
+    let loss = Discriminative::default();
+    for (recipe, part) in [
+        (Recipe { dim: 0, ..tiny() }, "dim is 0"),
+        (Recipe { side: 33, ..tiny() }, "a multiple of 2"),
+        (Recipe { widths: vec![4], ..tiny() }, "2 to 6 levels"),
+        (Recipe { learning_rate: f64::NAN, ..tiny() }, "learning_rate is NaN"),
+        (Recipe { steps: 0, ..tiny() }, "0 steps"),
+        (Recipe { zoom: 0.5, ..tiny() }, "zoom is 0.5"),
+    ] {
+        let error = train(&data().train, &recipe, &loss, |_| true).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+    assert!(matches!(train(&[], &tiny(), &loss, |_| true), Err(EmbeddingError::NoData)));
+    assert!(Recipe::full().check().is_ok() && Recipe::default().check().is_ok());
+}
