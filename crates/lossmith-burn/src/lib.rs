@@ -5,3 +5,4 @@ pub mod cmat;
 pub mod polarmask;
 pub mod conv;
 pub mod embedding;
+pub mod polarmask;
