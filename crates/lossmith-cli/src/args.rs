@@ -3,6 +3,7 @@
 use clap::{ArgAction, Parser, Subcommand};
 
 use crate::commands::{compare, data, evaluate, export, losses, predict, report, reproduce, search, train};
+use crate::commands::{compare, data, evaluate, export, losses, predict, report, search, study, train};
 
 /// Finds, fits and judges loss functions for computer vision.
 ///
@@ -44,6 +45,8 @@ pub enum Command {
     Data(data::Args),
     /// Write a run's page anew
     Report(report::Args),
+    /// Show how a study on PostgreSQL is doing
+    Study(study::Args),
     /// Print completions for a shell
     Completions {
         /// The shell

@@ -9,6 +9,7 @@ pub mod predict;
 pub mod report;
 pub mod reproduce;
 pub mod search;
+pub mod study;
 pub mod train;
 
 use clap::CommandFactory;
@@ -29,6 +30,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Answer> {
         Command::Export(args) => export::run(args),
         Command::Data(args) => data::run(args),
         Command::Report(args) => report::run(args),
+        Command::Study(args) => study::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "lossmith", &mut script);
