@@ -2,8 +2,7 @@
 
 use clap::{ArgAction, Parser, Subcommand};
 
-use crate::commands::{compare, data, evaluate, export, losses, predict, report, reproduce, search, train};
-use crate::commands::{compare, data, evaluate, export, losses, predict, report, search, study, train};
+use crate::commands::{compare, data, evaluate, export, losses, predict, report, reproduce, search, study, train};
 
 /// Finds, fits and judges loss functions for computer vision.
 ///
