@@ -6,3 +6,4 @@ pub mod polarmask;
 pub mod conv;
 pub mod embedding;
 pub mod polarmask;
+pub mod embedding;
