@@ -5,6 +5,7 @@ use clap::Subcommand;
 use crate::output::Answer;
 use crate::tasks::classifier;
 use crate::tasks::cmat;
+use crate::tasks::{classifier, embedding};
 
 /// The arguments of `compare`.
 #[derive(Debug, clap::Args)]
@@ -19,11 +20,14 @@ enum Task {
     Classifier(classifier::compare::Args),
     /// Losses of the agents of scene graphs
     Cmat(cmat::compare::Args),
+    /// Losses for instance segmentation by embedding
+    Embedding(embedding::compare::Args),
 }
 
 pub fn run(args: Args) -> anyhow::Result<Answer> {
     match args.task {
         Task::Classifier(args) => classifier::compare::run(&args),
         Task::Cmat(args) => cmat::compare::run(args),
+        Task::Embedding(args) => embedding::compare::run(&args),
     }
 }

@@ -1,6 +1,8 @@
 //! `lossmith evaluate PROTOCOL --truth T --predictions P`.
 
+mod cityscapes;
 mod coco;
+mod instances;
 
 use clap::Subcommand;
 
@@ -16,10 +18,16 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Protocol {
     Coco(coco::Args),
+    /// Label images: SBD, counts, F1, AP, PQ, AJI
+    Instances(instances::Args),
+    /// Instances by the Cityscapes benchmark: AP and AP50
+    Cityscapes(cityscapes::Args),
 }
 
 pub fn run(args: Args) -> anyhow::Result<Answer> {
     match args.protocol {
         Protocol::Coco(args) => coco::run(&args),
+        Protocol::Instances(args) => instances::run(&args),
+        Protocol::Cityscapes(args) => cityscapes::run(&args),
     }
 }

@@ -47,3 +47,28 @@ pub fn read_loss(text: &str) -> anyhow::Result<lossmith::loss::Spec> {
     let text = std::fs::read_to_string(file).with_context(|| format!("@{file}: cannot be read"))?;
     lossmith::loss::Spec::parse(&text).with_context(|| format!("@{file}"))
 }
+
+/// Reads a list of losses; the commas between brackets and quotes belong to the losses.
+pub fn read_losses(text: &str) -> anyhow::Result<Vec<lossmith::loss::Spec>> {
+    let (mut depth, mut quoted) = (0, false);
+    let pieces = text.split(|c: char| {
+        match c {
+            '"' => quoted = !quoted,
+            '(' if !quoted => depth += 1,
+            ')' if !quoted => depth -= 1,
+            _ => {}
+        }
+        c == ',' && depth == 0 && !quoted
+    });
+    pieces.map(str::trim).filter(|p| !p.is_empty()).map(read_loss).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn commas_in_brackets_belong_to_the_loss() {
+        let found = super::read_losses("discriminative, discriminative(alpha=2, pull=\"max(d, 1)\"), -log(y)").unwrap();
+        let text: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(text, ["discriminative", "discriminative(alpha=2, pull=\"max(d, 1)\")", "-log(y)"]);
+    }
+}

@@ -4,6 +4,7 @@ use clap::Subcommand;
 
 use crate::output::Answer;
 use crate::tasks::cmat;
+use crate::tasks::embedding;
 
 /// The arguments of `predict`.
 #[derive(Debug, clap::Args)]
@@ -16,10 +17,13 @@ pub struct Args {
 enum Task {
     /// Scene graphs of your own scenes, and what they would score had a node been something else
     Cmat(cmat::predict::Args),
+    /// Count and outline the instances in your images
+    Embedding(embedding::predict::Args),
 }
 
 pub fn run(args: Args) -> anyhow::Result<Answer> {
     match args.task {
         Task::Cmat(args) => cmat::predict::run(args),
+        Task::Embedding(args) => embedding::predict::run(&args),
     }
 }

@@ -5,6 +5,7 @@ use clap::Subcommand;
 use crate::output::Answer;
 use crate::tasks::classifier;
 use crate::tasks::cmat;
+use crate::tasks::{classifier, embedding};
 
 /// The arguments of `train`.
 #[derive(Debug, clap::Args)]
@@ -19,11 +20,14 @@ enum Task {
     Classifier(classifier::train::Args),
     /// Agents that label scene graphs, by a counterfactual critic
     Cmat(cmat::train::Args),
+    /// A network for instance segmentation by embedding
+    Embedding(embedding::train::Args),
 }
 
 pub fn run(args: Args) -> anyhow::Result<Answer> {
     match args.task {
         Task::Classifier(args) => classifier::train::run(&args),
         Task::Cmat(args) => cmat::train::run(args),
+        Task::Embedding(args) => embedding::train::run(&args),
     }
 }

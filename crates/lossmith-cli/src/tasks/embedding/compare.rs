@@ -1,0 +1,104 @@
+//! `lossmith compare embedding`.
+
+use anyhow::bail;
+use indicatif::ProgressBar;
+use lossmith::metric::instances::{Mode, Overlaps};
+use lossmith::stats::{self, Verdict};
+use lossmith_burn::embedding::{Cluster, Given, Recipe, train};
+use lossmith_data::label_images::LabelledSet;
+use serde_json::json;
+
+use super::{EmbeddingRecipe, PRESETS, data};
+use crate::commands::read_losses;
+use crate::interrupt::{self, Interrupted};
+use crate::output::{self, Answer, Table};
+use crate::recipe;
+
+/// The arguments of `compare embedding`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Every loss is trained once for every seed, on the same data, from the same weights, on the same views; the mean SBD of the test part is\n\
+compared in pairs.\n\n\
+Example: lossmith compare embedding --losses 'discriminative, discriminative(norm=l1)' --seeds 5")]
+pub struct Args {
+    /// The losses, with commas between them
+    #[arg(long, value_name = "A,B")]
+    losses: String,
+    /// How many seeds
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    seeds: u64,
+    /// A folder of labelled images, or made data: `sticks`, `rosettes`
+    #[arg(long, value_name = "DIR")]
+    data: Option<String>,
+    /// `laptop`, `full` or a TOML file
+    #[arg(long, value_name = "RECIPE", default_value = "laptop")]
+    recipe: String,
+    /// Change one setting of the recipe, for example `model.steps=100`
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// The level below which a corrected p-value counts
+    #[arg(long, value_name = "P", default_value_t = 0.05)]
+    alpha: f64,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<Answer> {
+    let mut recipe: EmbeddingRecipe = recipe::load(PRESETS, &args.recipe, &args.set)?;
+    if let Some(data) = &args.data {
+        recipe.data.clone_from(data);
+    }
+    recipe.model.check()?;
+    let specs = read_losses(&args.losses)?;
+    if specs.len() < 2 {
+        bail!("--losses: expected at least two, found {}", specs.len());
+    }
+    let losses = specs.iter().map(|s| Ok(s.build()?)).collect::<anyhow::Result<Vec<_>>>()?;
+    let names: Vec<String> = specs.iter().map(ToString::to_string).collect();
+    let data = data(&recipe)?;
+    if data.test.is_empty() {
+        bail!("{}: no image to judge by", recipe.data);
+    }
+    interrupt::listen();
+    let bar = ProgressBar::new(args.seeds * losses.len() as u64);
+    let mut values = vec![Vec::new(); losses.len()];
+    for seed in 0..args.seeds {
+        for (loss, values) in losses.iter().zip(&mut values) {
+            let model = Recipe { seed: recipe.model.seed + seed, ..recipe.model.clone() };
+            values.push(trial(&data, &model, loss.as_ref())?);
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let verdict = Verdict::new(&names, &values, args.alpha)?;
+    let answer = if verdict.winner.is_some() { Answer::Yes } else { Answer::No };
+    if args.json {
+        let values: serde_json::Map<String, serde_json::Value> =
+            names.iter().zip(&values).map(|(name, v)| ((*name).to_owned(), json!(v))).collect();
+        output::print_json(&json!({ "metric": "sbd", "values": values, "verdict": verdict }))?;
+        return Ok(answer);
+    }
+    let mut table = Table::new(["loss", "mean SBD", "sd"]);
+    for (name, values) in names.iter().zip(&values) {
+        let cell = |v: Option<f64>| v.map_or("-".to_owned(), |v| format!("{v:.4}"));
+        table.row([(*name).to_owned(), cell(stats::mean(values)), cell(stats::sd(values))]);
+    }
+    output::print(&format!("{table}\n{}\n", verdict.verdict))?;
+    Ok(answer)
+}
+
+/// Trains once, and gives the mean SBD over the test part.
+fn trial(data: &LabelledSet, recipe: &Recipe, loss: &dyn lossmith::loss::Loss) -> anyhow::Result<f64> {
+    let model = train(&data.train, recipe, loss, |_| !interrupt::asked())?;
+    if interrupt::asked() {
+        return Err(Interrupted.into());
+    }
+    let mut sum = 0.0;
+    for sample in &data.test {
+        let found = model.predict(&sample.picture, Cluster::MeanShift, Given::default())?;
+        sum += Overlaps::between(&sample.labels.ids, &found.labels.ids)?.scores(Mode::Corrected).sbd;
+    }
+    Ok(sum / data.test.len() as f64)
+}

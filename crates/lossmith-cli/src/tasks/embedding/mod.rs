@@ -1,0 +1,59 @@
+//! The task `embedding`: instance segmentation by embedding.
+
+pub mod compare;
+pub mod predict;
+pub mod train;
+
+use std::path::Path;
+
+use anyhow::Context;
+use lossmith_burn::embedding::{Model, Recipe};
+use lossmith_data::label_images::{self, LabelledSet};
+use lossmith_data::make::scenes::{Kind, Scenes};
+use serde::{Deserialize, Serialize};
+
+use crate::recipe::Presets;
+use crate::run::Run;
+
+/// The presets.
+pub const PRESETS: Presets = Presets {
+    laptop: include_str!("../../../../../recipes/embedding-laptop.toml"),
+    full: include_str!("../../../../../recipes/embedding-full.toml"),
+};
+
+/// The file of the weights in a run.
+pub const WEIGHTS: &str = "model.safetensors";
+
+/// Everything that a run depends on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmbeddingRecipe {
+    /// The loss of the embeddings.
+    pub loss: String,
+    /// A folder of labelled images, or `sticks` or `rosettes`.
+    pub data: String,
+    /// Network and training.
+    pub model: Recipe,
+}
+
+/// The data that a recipe names: generated, or a folder.
+pub fn data(recipe: &EmbeddingRecipe) -> anyhow::Result<LabelledSet> {
+    let made = |kind| {
+        let scenes = Scenes { side: recipe.model.side.max(32), ..Scenes::new(kind, recipe.model.seed) };
+        Ok(scenes.make()?)
+    };
+    match recipe.data.as_str() {
+        "sticks" => made(Kind::Sticks),
+        "rosettes" => made(Kind::Rosettes),
+        folder => Ok(label_images::read_folder(Path::new(folder))?),
+    }
+}
+
+/// The model of a run.
+pub fn open(run: &Run) -> anyhow::Result<Model> {
+    let recipe: EmbeddingRecipe = crate::recipe::parse_text(&run.read("recipe.toml")?)
+        .with_context(|| format!("{}: no run of `train embedding`", run.folder().display()))?;
+    let path = run.path(WEIGHTS);
+    let bytes = std::fs::read(&path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    Model::from_bytes(recipe.model, bytes).with_context(|| path.display().to_string())
+}

@@ -1,0 +1,152 @@
+//! `lossmith train embedding`.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::bail;
+use indicatif::{ProgressBar, ProgressStyle};
+use lossmith::metric::instances::{Mode, Overlaps, Scores, Summary};
+use lossmith_burn::embedding::{Cluster, Given, Model, Step, train};
+use lossmith_data::label_images::{self, LabelledSet, Sample};
+use serde_json::json;
+
+use super::{EmbeddingRecipe, PRESETS, WEIGHTS, data};
+use crate::commands::read_loss;
+use crate::interrupt;
+use crate::output::{self, Answer, Table};
+use crate::recipe;
+use crate::run::Run;
+
+/// The arguments of `train embedding`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:\n  \
+lossmith train embedding\n  \
+lossmith train embedding --data nuclei --epochs 20 --out runs/nuclei\n  \
+lossmith train embedding --data sticks --loss 'discriminative(norm=l1)' --set model.batch=8\n\n\
+A folder holds NAME_image.png (or NAME_rgb.png) beside NAME_label.png, or image/NAME.png and label/NAME.png; folders named train and test\n\
+are parts, without them every sixth image is for the test.")]
+pub struct Args {
+    /// A folder of labelled images, or made data: `sticks`, `rosettes`
+    #[arg(long, value_name = "DIR")]
+    data: Option<String>,
+    /// The loss of the embeddings
+    #[arg(long, value_name = "LOSS")]
+    loss: Option<String>,
+    /// Times that every picture is seen on the mean
+    #[arg(long, value_name = "N", conflicts_with = "steps")]
+    epochs: Option<usize>,
+    /// Steps of the optimiser
+    #[arg(long, value_name = "N")]
+    steps: Option<usize>,
+    /// Dimensions of the embedding
+    #[arg(long, value_name = "E")]
+    dim: Option<usize>,
+    /// The seed of weights, order, augmentation and made data
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// `laptop`, `full` or a TOML file
+    #[arg(long, value_name = "RECIPE", default_value = "laptop")]
+    recipe: String,
+    /// Change one setting of the recipe, for example `model.batch=8`
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// The folder of the run; a new one under runs/ without it
+    #[arg(long, value_name = "RUN")]
+    out: Option<PathBuf>,
+    /// Print the scores as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    fn recipe(&self) -> anyhow::Result<EmbeddingRecipe> {
+        let mut recipe: EmbeddingRecipe = recipe::load(PRESETS, &self.recipe, &self.set)?;
+        if let Some(data) = &self.data {
+            recipe.data.clone_from(data);
+        }
+        if let Some(loss) = &self.loss {
+            // The text in the run must not depend on a file that may change.
+            recipe.loss = read_loss(loss)?.to_string();
+        }
+        recipe.model.dim = self.dim.unwrap_or(recipe.model.dim);
+        recipe.model.seed = self.seed.unwrap_or(recipe.model.seed);
+        recipe.model.steps = self.steps.unwrap_or(recipe.model.steps);
+        Ok(recipe)
+    }
+}
+
+pub fn run(args: &Args) -> anyhow::Result<Answer> {
+    let mut recipe = args.recipe()?;
+    let loss = read_loss(&recipe.loss)?.build()?;
+    let data = data(&recipe)?;
+    if data.train.is_empty() {
+        bail!("{}: no image to train on", recipe.data);
+    }
+    if let Some(epochs) = args.epochs {
+        recipe.model.steps = (epochs * data.train.len()).div_ceil(recipe.model.batch).max(1);
+    }
+    recipe.model.check()?;
+    let run = Run::create(args.out.as_deref(), "embedding")?;
+    run.write("recipe.toml", recipe::to_text(&recipe)?.as_bytes())?;
+    interrupt::listen();
+
+    let mut log = Vec::new();
+    let bar = progress(recipe.model.steps);
+    let model = train(&data.train, &recipe.model, loss.as_ref(), |step| {
+        bar.set_position(step.step as u64);
+        bar.set_message(format!("loss {:.4}, foreground {:.4}", step.loss, step.foreground));
+        // Writing to memory does not fail.
+        let _ = writeln!(log, "{}", line(step));
+        !interrupt::asked()
+    })?;
+    bar.finish_and_clear();
+    run.write("log.jsonl", &log)?;
+    run.write(WEIGHTS, &model.to_bytes()?)?;
+    report(&run, &model, &data, args.json)
+}
+
+fn progress(steps: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} step {pos}/{len}, {eta} left, {msg}");
+    ProgressBar::new(steps as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn line(step: &Step) -> serde_json::Value {
+    let parts: serde_json::Map<String, serde_json::Value> =
+        step.parts.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+    json!({ "step": step.step, "loss": step.loss, "parts": parts, "foreground": step.foreground })
+}
+
+/// Scores the test part, writes scores and a few pictures, and says where the run is.
+fn report(run: &Run, model: &Model, data: &LabelledSet, json: bool) -> anyhow::Result<Answer> {
+    const PICTURES: usize = 4;
+    let mut scores = Vec::new();
+    for (at, sample) in data.test.iter().enumerate() {
+        let found = model.predict(&sample.picture, Cluster::MeanShift, Given::default())?;
+        scores.push(score(sample, &found.labels.ids)?);
+        if at < PICTURES {
+            let overlay = label_images::overlay(&sample.picture, &found.labels);
+            label_images::write_picture(&run.path(&format!("test-{}.png", at + 1)), &overlay)?;
+        }
+    }
+    let Some(summary) = Summary::of(&scores) else {
+        tracing::warn!("there is no image to judge by");
+        return Ok(Answer::Yes);
+    };
+    let m = summary.mean;
+    let value = json!({ "run": run.folder(), "weights": model.weights(), "images": scores.len(), "mean": m, "std": summary.std });
+    run.write_json("scores.json", &value)?;
+    if json {
+        output::print_json(&value)?;
+        return Ok(Answer::Yes);
+    }
+    let mut table = Table::new(["test", "SBD", "|DiC|", "F1 at 0.5", "AP 0.5:0.95", "PQ"]);
+    let cells = [m.sbd, m.abs_dic, m.f1_50, m.ap_dsb, m.pq].map(|v| format!("{v:.4}"));
+    table.row([format!("{} images", scores.len())].into_iter().chain(cells));
+    output::print(&format!("{table}\nrun: {}\n", run.folder().display()))?;
+    Ok(Answer::Yes)
+}
+
+fn score(sample: &Sample, found: &[u32]) -> anyhow::Result<Scores> {
+    Ok(Overlaps::between(&sample.labels.ids, found)?.scores(Mode::Corrected))
+}

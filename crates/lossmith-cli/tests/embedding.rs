@@ -1,0 +1,122 @@
+//! A tiny network from training to a score: three commands, and what goes wrong in them.
+
+use std::fs;
+use std::path::Path;
+
+use assert_cmd::Command;
+use lossmith_data::label_images::{Labels, Picture, write_labels, write_picture};
+use lossmith_data::make::scenes::{Kind, Scenes};
+
+fn lossmith(arguments: &[&str]) -> (i32, String, String) {
+    let output = Command::cargo_bin("lossmith").unwrap().args(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap()
+}
+
+const TINY: [&str; 6] = ["--set", "model.widths=[8, 12]", "--set", "model.side=32", "--set", "model.least_size=8"];
+
+#[test]
+fn train_predict_and_evaluate() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    Scenes { side: 32, train: 12, test: 4, ..Scenes::new(Kind::Sticks, 5) }.write(Path::new(&path("data"))).unwrap();
+
+    let (data, run) = (path("data"), path("run"));
+    let train =
+        [&["train", "embedding", "--data", &data, "--steps", "60", "--dim", "4", "--out", &run, "--json"], &TINY[..]];
+    let (code, out, err) = lossmith(&train.concat());
+    assert_eq!(code, 0, "{err}");
+    let scores = json(&out);
+    assert_eq!(scores["images"], 4);
+    assert!(scores["mean"]["fg_dice"].as_f64().unwrap() > 0.5, "{scores}");
+    assert!(fs::read_to_string(path("run/log.jsonl")).unwrap().lines().count() == 60);
+    let (code, _, err) = lossmith(&train.concat());
+    assert!(code == 2 && err.contains("not an empty folder"), "{err}");
+
+    // One unreadable image does not stop the others.
+    let test = path("data/test");
+    fs::write(path("broken.png"), b"no picture").unwrap();
+    let (broken, found) = (path("broken.png"), path("found"));
+    let (code, out, err) =
+        lossmith(&["predict", "embedding", "--model", &run, &test, &broken, "--out", &found, "--json"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("broken.png: no readable picture") && err.contains("1 of 5 images failed"), "{err}");
+    let counts = json(&out);
+    assert_eq!(counts.as_array().unwrap().len(), 4);
+    assert_eq!(fs::read_to_string(path("found/counts.csv")).unwrap().lines().count(), 5);
+    let one = json(&fs::read_to_string(path("found/sticks0012.json")).unwrap());
+    assert_eq!(one["count"], counts[0]["instances"]);
+    assert!(Path::new(&path("found/sticks0012_overlay.png")).is_file());
+
+    // What training reported is what evaluation finds.
+    let (code, out, err) = lossmith(&["evaluate", "instances", "--truth", &test, "--predictions", &found, "--json"]);
+    assert_eq!(code, 0, "{err}");
+    let report = json(&out);
+    for key in ["sbd", "best_dice", "fg_dice", "dic", "abs_dic", "f1_50", "ap_dsb", "pq", "aji"] {
+        assert_eq!(report[key], scores["mean"][key], "{key}");
+    }
+    assert_eq!(report["images"].as_array().unwrap().len(), 4);
+    let (code, out, _) = lossmith(&["evaluate", "instances", "--truth", &test, "--predictions", &test, "--lsc-compat"]);
+    assert!(code == 0 && out.contains("SBD") && out.contains("1.0000") && out.contains("lsc mode"), "{out}");
+}
+
+#[test]
+fn losses_are_compared_in_pairs() {
+    let compare = [
+        "compare",
+        "embedding",
+        "--losses",
+        "discriminative, discriminative(norm=l1)",
+        "--seeds",
+        "2",
+        "--data",
+        "sticks",
+    ];
+    let arguments = [&compare[..], &TINY, &["--set", "model.steps=3", "--json"]].concat();
+    let (code, out, err) = lossmith(&arguments);
+    // Three steps decide nothing or something; both are answers.
+    assert!(code <= 1, "{err}");
+    let found = json(&out);
+    assert_eq!(found["values"]["discriminative(norm=l1)"].as_array().unwrap().len(), 2);
+    assert_eq!(found["verdict"]["pairs"].as_array().unwrap().len(), 1);
+    let (code, _, err) = lossmith(&["compare", "embedding", "--losses", "discriminative"]);
+    assert!(code == 2 && err.contains("expected at least two"), "{err}");
+}
+
+#[test]
+fn faults_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    for name in ["truth", "found", "empty"] {
+        fs::create_dir(path(name)).unwrap();
+    }
+    let labels = |side: usize| Labels { height: side, width: side, ids: vec![1; side * side] };
+    write_labels(Path::new(&path("truth/a_label.png")), &labels(4)).unwrap();
+    write_labels(Path::new(&path("truth/b_label.png")), &labels(4)).unwrap();
+    write_labels(Path::new(&path("found/a.png")), &labels(4)).unwrap();
+    let (truth, found, empty) = (path("truth"), path("found"), path("empty"));
+    let evaluate =
+        |truth: &str, found: &str| lossmith(&["evaluate", "instances", "--truth", truth, "--predictions", found]);
+    let (code, _, err) = evaluate(&truth, &found);
+    assert!(code == 2 && err.contains("no prediction for 1 of 2 images (b); expected b.png"), "{err}");
+    write_labels(Path::new(&path("found/b.png")), &labels(5)).unwrap();
+    assert!(evaluate(&truth, &found).2.contains("b.png: 5 x 5 pixels"), "a size");
+    fs::remove_file(path("found/b.png")).unwrap();
+    write_picture(Path::new(&path("found/b.png")), &Picture { height: 4, width: 4, channels: 3, samples: vec![0; 48] })
+        .unwrap();
+    assert!(evaluate(&truth, &found).2.contains("its pixels are Rgb"));
+    assert!(evaluate(&empty, &found).2.contains("none of its 0 files"));
+
+    let (code, _, err) = lossmith(&["train", "embedding", "--data", &empty]);
+    assert!(code == 2 && err.contains("looked for NAME_label.png"), "{err}");
+    let (code, _, err) = lossmith(&["train", "embedding", "--set", "model.dim=0"]);
+    assert!(code == 2 && err.contains("dim is 0: expected 1 to 64"), "{err}");
+    let (code, _, err) = lossmith(&["predict", "embedding", "--model", &empty, &found, "--out", &path("out")]);
+    assert!(code == 2 && err.contains("this is no run folder"), "{err}");
+    let (code, _, err) = lossmith(&["evaluate", "cityscapes", "--truth", &empty, "--predictions", &empty]);
+    assert!(code == 2 && err.contains("gtFine_instanceIds.png"), "{err}");
+}
