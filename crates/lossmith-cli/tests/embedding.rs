@@ -17,7 +17,16 @@ fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).unwrap()
 }
 
-const TINY: [&str; 6] = ["--set", "model.widths=[8, 12]", "--set", "model.side=32", "--set", "model.least_size=8"];
+const TINY: [&str; 8] = [
+    "--set",
+    "model.widths=[8, 12]",
+    "--set",
+    "model.side=32",
+    "--set",
+    "model.least_size=8",
+    "--set",
+    "model.batch=2",
+];
 
 #[test]
 fn train_predict_and_evaluate() {
@@ -27,13 +36,13 @@ fn train_predict_and_evaluate() {
 
     let (data, run) = (path("data"), path("run"));
     let train =
-        [&["train", "embedding", "--data", &data, "--steps", "60", "--dim", "4", "--out", &run, "--json"], &TINY[..]];
+        [&["train", "embedding", "--data", &data, "--steps", "300", "--dim", "4", "--out", &run, "--json"], &TINY[..]];
     let (code, out, err) = lossmith(&train.concat());
     assert_eq!(code, 0, "{err}");
     let scores = json(&out);
     assert_eq!(scores["images"], 4);
     assert!(scores["mean"]["fg_dice"].as_f64().unwrap() > 0.5, "{scores}");
-    assert!(fs::read_to_string(path("run/log.jsonl")).unwrap().lines().count() == 60);
+    assert!(fs::read_to_string(path("run/log.jsonl")).unwrap().lines().count() == 300);
     let (code, _, err) = lossmith(&train.concat());
     assert!(code == 2 && err.contains("not an empty folder"), "{err}");
 

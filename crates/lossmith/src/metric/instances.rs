@@ -163,7 +163,8 @@ impl Overlaps {
             true_positives: ious.len(),
             false_positives: instances(&self.prediction) - ious.len(),
             false_negatives: instances(&self.truth) - ious.len(),
-            iou: ious.iter().sum(),
+            // Not `sum`, which makes -0 of nothing.
+            iou: ious.iter().fold(0.0, |sum, iou| sum + iou),
         }
     }
 

@@ -251,16 +251,17 @@ fn accumulate(row: &[f32], centre: &[f32], offsets: &mut [f32], distance: &mut [
 /// Value and slope of the kernel at each distance.
 #[inline(always)]
 fn at_block(kernel: &Slot, distance: &[f32], value: &mut [f32], slope: &mut [f32]) {
-    let each = distance.iter().zip(value).zip(slope);
     match kernel {
         Slot::Beyond(margin) => {
             let margin = *margin as f32;
+            let each = distance.iter().zip(value).zip(slope);
             each.for_each(|((d, v), s)| {
                 let h = (d - margin).max(0.0);
                 (*v, *s) = (h * h, 2.0 * h);
             });
         }
-        _ => each.for_each(|((d, v), s)| {
+        Slot::Formula(formula) => formula.block(&[distance], value, &mut [slope]),
+        _ => distance.iter().zip(value).zip(slope).for_each(|((d, v), s)| {
             let (value, slope) = kernel.at(f64::from(*d));
             (*v, *s) = (value as f32, slope as f32);
         }),
