@@ -1,6 +1,8 @@
 //! Trains agents on `hubs` under several objectives from one shared stage 1, and prints recall beside the ceilings.
 //! `cargo run --release -p lossmith-burn --example cmat_hubs -- key=value ...` (see the list of keys below)
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::time::Instant;
 

@@ -5,5 +5,3 @@ pub mod cmat;
 pub mod polarmask;
 pub mod conv;
 pub mod embedding;
-pub mod polarmask;
-pub mod embedding;

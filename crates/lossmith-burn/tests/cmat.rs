@@ -1,5 +1,7 @@
 //! CMAT end to end on a small hub world: what each objective is known to reach.
 
+#![allow(clippy::unwrap_used)]
+
 use burn::prelude::*;
 use lossmith::critic::{Kind, Reward, Scene};
 use lossmith_burn::cmat::scene::{Seen, frequency_bias};

@@ -2,6 +2,8 @@
 //!
 //! `LOSSMITH_BLESS=1 cargo test -p lossmith-burn --test emitted` writes the files anew after the emitter has changed.
 
+#![allow(clippy::unwrap_used)]
+
 use lossmith::expr::emit::Language;
 use lossmith::loss::{ClassLoss, Spec};
 

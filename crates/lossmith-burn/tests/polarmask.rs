@@ -1,6 +1,8 @@
 //! PolarMask as a whole: it learns, the same every time; its weights go to files and come back; its ResNet is
 //! torchvision's.
 
+#![allow(clippy::unwrap_used)]
+
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::Command;

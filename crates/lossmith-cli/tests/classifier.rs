@@ -1,5 +1,7 @@
 //! The main job as a user meets it: search, kill, resume, compare, export; and what bad input is told.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

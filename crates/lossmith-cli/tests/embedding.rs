@@ -1,5 +1,7 @@
 //! A tiny network from training to a score: three commands, and what goes wrong in them.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::Path;
 

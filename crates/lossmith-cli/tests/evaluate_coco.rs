@@ -1,5 +1,7 @@
 //! `lossmith evaluate coco` gives pycocotools' figures, and names what is wrong with its input.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 use std::process::Output;
 

@@ -1,5 +1,7 @@
 //! The real files, from the folder that LOSSMITH_TEST_DATA names; without it these tests say that they are skipped.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::PathBuf;
 
 use lossmith_data::{cifar, fetch, folder};

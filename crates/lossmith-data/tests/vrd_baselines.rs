@@ -1,6 +1,8 @@
 //! Known figures of VRD that need no training, to the last hit: reader, frequencies, ranking and matching all have to be right.
 //! Read from the folder that LOSSMITH_TEST_DATA names, and skipped without it.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::HashSet;
 use std::path::PathBuf;
 

@@ -3,6 +3,8 @@
 //!
 //!     fitness NET BATCH STEPS CANDIDATES HEIGHT CHANNELS
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::Instant;
 
 use lossmith::loss::{ClassLoss, Spec};

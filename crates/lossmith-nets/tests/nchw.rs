@@ -1,5 +1,7 @@
 //! Convolution in the frameworks' order against the naive one.
 
+#![allow(clippy::unwrap_used)]
+
 use lossmith_nets::nchw::Conv2d;
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};

@@ -2,6 +2,8 @@
 //!
 //! Arguments: dimension, generations. Prints seconds per generation, the objective left out.
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::{Duration, Instant};
 
 use lossmith_search::cma_es::{CmaEs, Settings};

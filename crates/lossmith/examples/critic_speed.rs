@@ -6,6 +6,8 @@
 //! times their number. Rounds are interleaved, so that other load falls on all alike; figures are medians on one thread.
 //! Prints one JSON line per setting.
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::Instant;
 
 use lossmith::critic::{Bias, Critic, Kind, Reward, Scene, Truth};

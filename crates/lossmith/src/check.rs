@@ -204,7 +204,8 @@ impl Report {
         // Not a number is wrong too.
         let right = difference.error <= 1.0;
         self.wrong += usize::from(!right);
-        let worse = self.worst.is_none_or(|w| !(difference.error <= w.error));
+        // What is not a number is worse than anything.
+        let worse = self.worst.is_none_or(|w| difference.error.is_nan() || difference.error > w.error);
         if worse {
             self.worst = Some(difference);
         }

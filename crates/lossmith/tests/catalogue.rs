@@ -1,5 +1,7 @@
 //! What every loss of the catalogue must pass; a new entry joins by itself.
 
+#![allow(clippy::unwrap_used)]
+
 use lossmith::check::{Check, extremes};
 use lossmith::loss::catalogue::ENTRIES;
 use lossmith::loss::{Arguments, Entry, Loss, Spec};

@@ -1,6 +1,8 @@
 //! Class losses and elementary losses against PyTorch; `fixtures/class_and_pointwise.py` made the values. And what is
 //! known of Baikal exactly.
 
+#![allow(clippy::unwrap_used)]
+
 use lossmith::loss::{Array, ClassLoss, Inputs, Spec};
 use serde_json::Value;
 

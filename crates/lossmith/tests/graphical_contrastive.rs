@@ -1,5 +1,7 @@
 //! Graphical contrastive losses against a naive oracle, PyTorch, and the worked examples of the notes.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 
 use lossmith::expr::Expr;

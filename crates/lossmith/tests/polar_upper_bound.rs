@@ -1,6 +1,8 @@
 //! How much of real objects the polar form holds: the 830 objects of 100 COCO images, if LOSSMITH_TEST_DATA names the
 //! folder of test data.
 
+#![allow(clippy::unwrap_used)]
+
 use lossmith::polar::{Polygon, RayFan, Runs};
 use serde_json::Value;
 

@@ -1,6 +1,8 @@
 //! The relationship protocols against numpy versions of the published algorithms (`fixtures/relations.py`): hits exactly,
 //! figures to rounding, with and without ties.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::HashSet;
 
 use lossmith::graph::{Corners, GraphScores, Relation, SceneGraph, Triple};

@@ -270,7 +270,7 @@ impl Graph {
             _ => {
                 let half = self.whole_power(a, exponent / 2);
                 let square = self.mul(half, half);
-                if exponent % 2 == 0 { square } else { self.mul(square, a) }
+                if exponent.is_multiple_of(2) { square } else { self.mul(square, a) }
             }
         }
     }

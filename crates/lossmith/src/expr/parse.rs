@@ -207,7 +207,7 @@ impl Parser<'_> {
 
     fn number(&mut self) -> Result<f64, ParseError> {
         let start = self.at;
-        let rest = self.text[start..].as_bytes();
+        let rest = &self.text.as_bytes()[start..];
         let digits = |from: usize| rest[from..].iter().take_while(|b| b.is_ascii_digit()).count();
         let mut length = digits(0);
         if rest.get(length) == Some(&b'.') {
