@@ -2,6 +2,6 @@
 
 pub mod bridge;
 pub mod cmat;
-pub mod polarmask;
 pub mod conv;
 pub mod embedding;
+pub mod polarmask;
