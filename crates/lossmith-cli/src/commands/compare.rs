@@ -3,9 +3,7 @@
 use clap::Subcommand;
 
 use crate::output::Answer;
-use crate::tasks::classifier;
-use crate::tasks::cmat;
-use crate::tasks::{classifier, embedding};
+use crate::tasks::{classifier, cmat, embedding};
 
 /// The arguments of `compare`.
 #[derive(Debug, clap::Args)]

@@ -3,8 +3,7 @@
 use clap::Subcommand;
 
 use crate::output::Answer;
-use crate::tasks::cmat;
-use crate::tasks::embedding;
+use crate::tasks::{cmat, embedding};
 
 /// The arguments of `predict`.
 #[derive(Debug, clap::Args)]
