@@ -19,7 +19,7 @@ fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).unwrap()
 }
 
-const TINY: [&str; 8] = [
+const TINY: [&str; 10] = [
     "--set",
     "model.widths=[8, 12]",
     "--set",
@@ -27,7 +27,9 @@ const TINY: [&str; 8] = [
     "--set",
     "model.least_size=8",
     "--set",
-    "model.batch=2",
+    "model.batch=4",
+    "--set",
+    "model.learning_rate=0.01",
 ];
 
 #[test]
@@ -38,13 +40,13 @@ fn train_predict_and_evaluate() {
 
     let (data, run) = (path("data"), path("run"));
     let train =
-        [&["train", "embedding", "--data", &data, "--steps", "300", "--dim", "4", "--out", &run, "--json"], &TINY[..]];
+        [&["train", "embedding", "--data", &data, "--steps", "400", "--dim", "4", "--out", &run, "--json"], &TINY[..]];
     let (code, out, err) = lossmith(&train.concat());
     assert_eq!(code, 0, "{err}");
     let scores = json(&out);
     assert_eq!(scores["images"], 4);
     assert!(scores["mean"]["fg_dice"].as_f64().unwrap() > 0.5, "{scores}");
-    assert!(fs::read_to_string(path("run/log.jsonl")).unwrap().lines().count() == 300);
+    assert!(fs::read_to_string(path("run/log.jsonl")).unwrap().lines().count() == 400);
     let (code, _, err) = lossmith(&train.concat());
     assert!(code == 2 && err.contains("not an empty folder"), "{err}");
 
