@@ -7,15 +7,18 @@
 use lossmith::expr::emit::Language;
 use lossmith::loss::{ClassLoss, Spec};
 
+#[allow(clippy::all, clippy::redundant_clone, unused_parens)] // written by a program
 mod baikal {
     include!("emitted/baikal.rs");
 }
 
+#[allow(clippy::all, clippy::redundant_clone, unused_parens)] // written by a program
 mod label_smoothing {
     include!("emitted/label_smoothing.rs");
 }
 
 /// Uses the functions, guards and kinds of operand that the others do not.
+#[allow(clippy::all, clippy::redundant_clone, unused_parens)] // written by a program
 mod every_function {
     include!("emitted/every_function.rs");
 }

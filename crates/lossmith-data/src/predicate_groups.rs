@@ -201,7 +201,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("g.json");
         let predicates = names(&["on", "wear"]);
-        let mut read = |text: &str| {
+        let read = |text: &str| {
             std::fs::write(&path, text).unwrap();
             read(&path, &predicates).map_err(|e| e.to_string())
         };

@@ -96,7 +96,7 @@ impl Recipe {
             return wrong(format!("widths are {:?}: expected 2 to 6 levels of 1 to 1024 channels", self.widths));
         }
         let step = 1 << (levels - 1);
-        if !(16..=4096).contains(&self.side) || self.side % step != 0 {
+        if !(16..=4096).contains(&self.side) || !self.side.is_multiple_of(step) {
             return wrong(format!("side is {}: expected a multiple of {step} from 16 to 4096", self.side));
         }
         if self.steps == 0 || !(1..=256).contains(&self.batch) {

@@ -54,9 +54,9 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
     let result = (experiment.make)(&context)?;
     context.run.write_json("result.json", &result.json)?;
     if args.json {
-        output::print_json(&result.json)?
+        output::print_json(&result.json)?;
     } else {
-        output::print(&result.text)?
+        output::print(&result.text)?;
     }
     tracing::info!("written to {}", context.run.folder().display());
     Ok(Answer::Yes)

@@ -222,6 +222,7 @@ fn training_lengths(context: &Context) -> anyhow::Result<Made> {
     Grid { head: "training steps", losses: losses(&LOSSES[..2]), rows }.made(context, &evaluator.data)
 }
 
+#[expect(clippy::approx_constant, reason = "published figures as they are printed")]
 fn binary(context: &Context) -> anyhow::Result<Made> {
     // The paper divides the log loss by the number of classes too.
     let shown = ["-x*log(y)/n", "baikal", "baikal-cma"];

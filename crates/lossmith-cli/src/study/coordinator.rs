@@ -22,6 +22,9 @@ pub trait Plan: Serialize + DeserializeOwned {
     fn tell(&mut self, outcomes: &[Outcome]) -> anyhow::Result<()>;
 }
 
+/// Does some trials; `None` for one that was stopped on request.
+pub type Evaluate<'a> = dyn FnMut(&[Trial]) -> anyhow::Result<Vec<Option<Outcome>>> + 'a;
+
 /// Leads the study to its end and returns the finished plan. `evaluate` does some trials; it may stop early, with
 /// fewer outcomes than trials, when the user asked to stop.
 ///
@@ -32,7 +35,7 @@ pub fn work_through<P: Plan>(
     first: P,
     batch: usize,
     talk: &mut Talk,
-    evaluate: &mut dyn FnMut(&[Trial]) -> anyhow::Result<Vec<Option<Outcome>>>,
+    evaluate: &mut Evaluate<'_>,
 ) -> anyhow::Result<P> {
     let mut leader = Leader { study, batch, talk, evaluate, plan: PhantomData };
     let (mut number, mut plan) = leader.start(first)?;
@@ -55,7 +58,7 @@ struct Leader<'a, P> {
     study: &'a mut dyn Study,
     batch: usize,
     talk: &'a mut Talk,
-    evaluate: &'a mut dyn FnMut(&[Trial]) -> anyhow::Result<Vec<Option<Outcome>>>,
+    evaluate: &'a mut Evaluate<'a>,
     plan: PhantomData<P>,
 }
 

@@ -1,7 +1,7 @@
 //! CMA-ES: minimisation of a function of real numbers by sampling from a normal distribution that learns its shape.
 //!
 //! The (mu/mu_w, lambda) evolution strategy with cumulative step-size control, rank-one and weighted rank-mu update of the
-//! covariance matrix, by default *active*: bad directions are unlearned by negative weights. With [`Settings::active`] off it
+//! covariance matrix, by default *active*: bad directions are unlearned by negative weights. With [`Settings::without_negative_weights`] it
 //! is the variant of GLO and SwiftCMA.
 //!
 //! Reference: N. Hansen, The CMA Evolution Strategy: A Tutorial, arXiv 1604.00772v2. The equation numbers below are its.

@@ -113,7 +113,7 @@ mod tests {
             let unit = f64::from(f32::from_bits((rounded.abs().to_bits()).max(f32::MIN_POSITIVE.to_bits()) + 1))
                 - f64::from(f32::from_bits(rounded.abs().to_bits().max(f32::MIN_POSITIVE.to_bits())));
             let error = (f64::from(is) - should).abs() / unit;
-            if !(error <= worst.0) {
+            if error.is_nan() || error > worst.0 {
                 worst = (error, x);
             }
         }

@@ -46,9 +46,9 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     }
     let report = all.report();
     if args.json {
-        output::print_json(&as_json(&report, images.len()))?
+        output::print_json(&as_json(&report, images.len()))?;
     } else {
-        output::print(&table(&report))?
+        output::print(&table(&report))?;
     }
     Ok(Answer::Yes)
 }

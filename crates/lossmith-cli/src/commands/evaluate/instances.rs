@@ -71,9 +71,9 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
         images,
     };
     if args.json {
-        output::print_json(&report)?
+        output::print_json(&report)?;
     } else {
-        output::print(&table(&report))?
+        output::print(&table(&report))?;
     }
     Ok(Answer::Yes)
 }

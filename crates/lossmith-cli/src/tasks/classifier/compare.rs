@@ -74,9 +74,9 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
         page::Results { discovery: None, comparison: &done, compared: &result },
     )?;
     if args.common.json {
-        output::print_json(&result)?
+        output::print_json(&result)?;
     } else {
-        output::print(&result.to_string())?
+        output::print(&result.to_string())?;
     }
     tracing::info!("page: {}", run.path("report.html").display());
     Ok(Answer::Yes)

@@ -24,7 +24,8 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     interrupt::listen();
     let loss = read_loss(&args.loss)?.to_string();
     super::evaluator::class_loss(&loss)?;
-    let (run, _, recipe, evaluator) = Begun::create(&args.common, "train-classifier", &[loss.clone()], None, |_| {})?;
+    let (run, _, recipe, evaluator) =
+        Begun::create(&args.common, "train-classifier", std::slice::from_ref(&loss), None, |_| {})?;
     tracing::info!("{}; {} steps of {}", evaluator.data, recipe.train.steps, recipe.train.net);
     let trial = Trial { loss, steps: recipe.train.steps, seed: 0, rate: None, train_size: None, part: Part::Test };
     let (outcome, weights) = evaluator.train(&trial)?;

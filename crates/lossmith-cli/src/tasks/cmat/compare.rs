@@ -54,7 +54,7 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
         let lists: Vec<_> = names.iter().zip(recalls.iter().zip(&nodes)).collect();
         output::print_json(&json!({"cut": k, "recall_and_nodes": lists, "verdict": verdict}))?;
     } else {
-        let mut table = Table::new(["loss".to_owned(), format!("R@{}", k), "sd".into(), "nodes right".into()]);
+        let mut table = Table::new(["loss".to_owned(), format!("R@{k}"), "sd".into(), "nodes right".into()]);
         for (name, (recall, nodes)) in names.iter().zip(recalls.iter().zip(&nodes)) {
             let number = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| format!("{v:.4}"));
             table.row([(*name).to_owned(), number(mean(recall)), number(sd(recall)), number(mean(nodes))]);

@@ -129,7 +129,7 @@ impl Recipe {
             ("train.epochs", self.train.epochs),
         ];
         for (key, value) in at_least_one {
-            anyhow::ensure!(value >= 1 && value <= 4096, "recipe: {key} is too small or too large");
+            anyhow::ensure!((1..=4096).contains(&value), "recipe: {key} is too small or too large");
         }
         for (key, rate) in [("train.rate", self.train.rate), ("train.policy_rate", self.train.policy_rate)] {
             anyhow::ensure!(rate > 0.0 && rate.is_finite(), "recipe: {key}: expected a number above 0, found {rate}");
