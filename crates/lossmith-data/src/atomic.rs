@@ -22,7 +22,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 /// Writes a new file by a function that writes into it, for what is too large to hold or is compressed on its way.
 ///
 /// # Errors
-/// As [`write`], and whatever the function returns.
+/// As [`write()`], and whatever the function returns.
 pub fn write_with(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     // Asked first, so that nothing is computed in vain; asked again by the last step, which alone is free of races.
     if path.symlink_metadata().is_ok() {

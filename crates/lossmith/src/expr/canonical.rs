@@ -44,7 +44,7 @@ enum Base {
 
 impl Expr {
     /// The canonical form: equal for expressions that are the same by the rules of arithmetic (see the
-    /// [module](self)'s head for which); itself where a constant or the size would go out of bounds.
+    /// head of this file for which); itself where a constant or the size would go out of bounds.
     ///
     /// ```
     /// use lossmith::expr::{CLASS_VARIABLES, Expr};

@@ -85,7 +85,7 @@ pub struct Entry {
 /// One array that a loss reads.
 #[derive(Clone, Copy, Debug)]
 pub struct InputSpec {
-    /// Its name in [`Inputs`](super::Inputs) and in safetensors files.
+    /// Its name in [`Inputs`] and in safetensors files.
     pub name: &'static str,
     /// Its element type.
     pub scalar: ScalarType,

@@ -3,8 +3,8 @@
 //! - Candidates: the `k` best predicates of each pair, scored subject * object * predicate; the first N of an image.
 //!   For predicate detection the candidates are the annotated rows themselves: a pair that is annotated twice is there twice, with the same
 //!   prediction; pairs that are not annotated are left out; box scores do not count.
-//! - Matching, one to one: see [`one_to_one`](super::triplets::one_to_one). Cover: see
-//!   [`first_cover`](super::triplets::first_cover). Overlap of at least a half, the pixel at the end counted; for
+//! - Matching, one to one: see [`one_to_one`]. Cover: see
+//!   [`first_cover`]. Overlap of at least a half, the pixel at the end counted; for
 //!   phrases that of the boxes around both.
 //! - Recall: matched rows by all rows, pooled over the images. Each N is a cut of its own: with one-to-one matching the first 50 of
 //!   a ranking are matched as they are in the first 100.

@@ -264,6 +264,15 @@ impl Condition {
         Some(format!("{name} {word} {rival} ({difference:+.4}, p = {:.1e})", pair.p_holm))
     }
 
+    /// Who wins outright, or who comes first without being shown to be better.
+    pub fn standing(&self) -> String {
+        if let Some(winner) = &self.winner {
+            return format!("{winner} wins");
+        }
+        let first = self.losses.iter().max_by(|a, b| a.mean.total_cmp(&b.mean));
+        format!("nobody wins outright ({} has the highest mean)", first.map_or("none", |m| &m.name))
+    }
+
     fn table(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut losses = Table::new(["loss", "rate", "mean", "sd", "n", "diverged"]);
         for m in &self.losses {

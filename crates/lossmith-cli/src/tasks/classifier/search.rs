@@ -10,7 +10,7 @@ use lossmith_search::trial::{Outcome, Trial};
 use serde::{Deserialize, Serialize};
 
 use super::begun::Begun;
-use super::compare::{self, Compared};
+use super::compare::{self, Compared, Condition};
 use super::recipe::Selection;
 use super::{Common, Recipe, page};
 use crate::interrupt;
@@ -61,7 +61,7 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
         *last = FOUND.to_owned();
     }
     let mut compared = Compared::new(comparison, &names)?;
-    compared.same_rate.verdict = format!("{}. {}", against_cross_entropy(&compared), compared.verdict);
+    compared.same_rate.verdict = verdict(&compared);
     let result = Found {
         found: found.loss.clone(),
         fitness: found.fitness,
@@ -86,12 +86,19 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     Ok(Answer::Yes)
 }
 
-/// The question a search is run for, answered first.
-fn against_cross_entropy(compared: &Compared) -> String {
-    let same = compared.same_rate.against(FOUND, RIVALS[0]).unwrap_or_default();
-    match compared.own_rate.as_ref().and_then(|own| own.against(FOUND, RIVALS[0])) {
-        Some(own) => format!("At the same rate {same}; each at its own best rate {own}"),
-        None => format!("At the same rate {same}"),
+/// The question a search is run for, answered first: does the found loss beat cross-entropy? Then who wins among all.
+fn verdict(compared: &Compared) -> String {
+    let same = &compared.same_rate;
+    let against = |c: &Condition| c.against(FOUND, RIVALS[0]).unwrap_or_default();
+    match &compared.own_rate {
+        None => format!("At the same rate {}; among all, {}.", against(same), same.standing()),
+        Some(own) => format!(
+            "At the same rate {}; each at its own best rate {}. Among all, {} at the same rate, and {} at own rates.",
+            against(same),
+            against(own),
+            same.standing(),
+            own.standing()
+        ),
     }
 }
 
