@@ -50,17 +50,7 @@ pub fn read_loss(text: &str) -> anyhow::Result<lossmith::loss::Spec> {
 
 /// Reads a list of losses; the commas between brackets and quotes belong to the losses.
 pub fn read_losses(text: &str) -> anyhow::Result<Vec<lossmith::loss::Spec>> {
-    let (mut depth, mut quoted) = (0, false);
-    let pieces = text.split(|c: char| {
-        match c {
-            '"' => quoted = !quoted,
-            '(' if !quoted => depth += 1,
-            ')' if !quoted => depth -= 1,
-            _ => {}
-        }
-        c == ',' && depth == 0 && !quoted
-    });
-    pieces.map(str::trim).filter(|p| !p.is_empty()).map(read_loss).collect()
+    lossmith::loss::split_list(text).into_iter().map(|piece| read_loss(piece.trim())).collect()
 }
 
 #[cfg(test)]

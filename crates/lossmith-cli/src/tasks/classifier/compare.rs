@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::begun::Begun;
 use super::{Common, Recipe, page};
-use crate::commands::read_loss;
+use crate::commands;
 use crate::interrupt;
 use crate::output::{self, Answer, Table};
 use crate::progress::Talk;
@@ -96,8 +96,8 @@ pub fn how_to_go_on(error: anyhow::Error, verb: &str, folder: &std::path::Path) 
 /// The losses of a comma-separated list, each checked; commas inside brackets and quotes belong to a loss.
 pub fn read_losses(list: &str) -> anyhow::Result<Vec<String>> {
     let mut losses = Vec::new();
-    for text in lossmith::loss::split_list(list) {
-        let loss = read_loss(text.trim())?.to_string();
+    for spec in commands::read_losses(list)? {
+        let loss = spec.to_string();
         super::evaluator::class_loss(&loss)?;
         ensure!(!losses.contains(&loss), "--losses: {loss} is named twice");
         losses.push(loss);
