@@ -2,7 +2,9 @@
 
 use clap::{ArgAction, Parser, Subcommand};
 
-use crate::commands::{compare, data, evaluate, export, losses, predict, report, reproduce, search, study, train};
+use crate::commands::{
+    compare, data, evaluate, export, losses, predict, report, reproduce, search, study, train, worker,
+};
 
 /// Finds, fits and judges loss functions for computer vision.
 ///
@@ -46,6 +48,8 @@ pub enum Command {
     Report(report::Args),
     /// Show how a study on PostgreSQL is doing
     Study(study::Args),
+    /// Work for a study on PostgreSQL that a search elsewhere leads
+    Worker(worker::Args),
     /// Print completions for a shell
     Completions {
         /// The shell

@@ -12,9 +12,6 @@ mod recipe;
 mod report;
 mod reproduce;
 mod run;
-// Until search and worker use the rest.
-#[allow(dead_code)]
-mod shared;
 mod study;
 mod tasks;
 

@@ -11,6 +11,7 @@ pub mod reproduce;
 pub mod search;
 pub mod study;
 pub mod train;
+pub mod worker;
 
 use clap::CommandFactory;
 
@@ -31,6 +32,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Answer> {
         Command::Data(args) => data::run(args),
         Command::Report(args) => report::run(args),
         Command::Study(args) => study::run(&args),
+        Command::Worker(args) => worker::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "lossmith", &mut script);

@@ -1,13 +1,12 @@
 //! `lossmith study URL`: how a study on PostgreSQL is doing.
 
 use crate::output::{self, Answer, Table};
-use crate::shared::address::Address;
-use crate::shared::postgres::{Progress, Store};
+use crate::study::{Address, Progress, progress};
 
 /// The arguments of `study`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: lossmith study postgres://ada@db.example/losses#mnist\n\n\
-    The part behind # is the study's name, 'default' without it; several studies share a database. \
+    The part behind # is the study's name; several studies share a database, and without a name all are listed. \
     The password is never printed.")]
 pub struct Args {
     /// Where the study is: postgres://user:password@host:port/database#study
@@ -18,35 +17,61 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Answer> {
-    let progress = Store::progress(&args.url)?;
+    let studies = progress(&args.url)?;
     if args.json {
-        output::print_json(&progress)?;
-    } else {
-        output::print(&text(&progress))?;
+        match &studies[..] {
+            [one] if args.url.has_name() => output::print_json(one)?,
+            all => output::print_json(&all)?,
+        }
+        return Ok(Answer::Yes);
+    }
+    match &studies[..] {
+        [one] => output::print(&text(one))?,
+        all => output::print(&list(all))?,
     }
     Ok(Answer::Yes)
 }
 
+/// A line for each study.
+fn list(studies: &[Progress]) -> String {
+    let mut table = Table::new(["study", "task", "", "stage", "trainings", "open", "best"]);
+    for study in studies {
+        let count = |open: bool| {
+            let states =
+                study.trials.iter().filter(|(state, _)| ["queued", "running"].contains(&state.as_str()) == open);
+            states.map(|(_, n)| n).sum::<i64>().to_string()
+        };
+        let best = study.best.map_or_else(|| "-".to_owned(), |best| best.to_string());
+        let row = [study.study.clone(), study.task.clone(), state(study).to_owned(), study.stage.to_string()];
+        table.row(row.into_iter().chain([count(false), count(true), best]));
+    }
+    table.to_string()
+}
+
+fn state(progress: &Progress) -> &'static str {
+    if progress.finished { "finished" } else { "running" }
+}
+
 fn text(progress: &Progress) -> String {
-    let state = if progress.finished { "finished" } else { "running" };
-    let mut text = format!("study {}: {state}, generation {}\n", progress.study, progress.generation);
-    let counts: Vec<String> = progress.candidates.iter().map(|(what, n)| format!("{n} {what}")).collect();
-    text += &format!("candidates: {}; {} in the last hour\n", counts.join(", "), progress.outcomes_last_hour);
+    let mut text =
+        format!("study {} ({}): {}, stage {}\n", progress.study, progress.task, state(progress), progress.stage);
+    let counts: Vec<String> = progress.trials.iter().map(|(what, n)| format!("{n} {what}")).collect();
+    text += &format!("trainings: {}; {} in the last hour\n", counts.join(", "), progress.outcomes_last_hour);
     if let Some(best) = progress.best {
         text += &format!("best fitness: {best}\n");
     }
     if !progress.leases.is_empty() {
-        let mut table = Table::new(["worker", "candidate", "attempt", "lease"]);
+        let mut table = Table::new(["worker", "training", "attempt", "lease"]);
         for l in &progress.leases {
             let lease = if l.lease_seconds < 0.0 { "expired".to_owned() } else { format!("{:.0} s", l.lease_seconds) };
-            table.row([l.worker.clone(), l.candidate.clone(), l.attempt.to_string(), lease]);
+            table.row([l.worker.clone(), l.trial.clone(), l.attempt.to_string(), lease]);
         }
         text += &format!("\n{table}");
     }
     if !progress.failures.is_empty() {
         let mut table = Table::new(["latest errors", "attempt", "worker", "error"]);
         for f in &progress.failures {
-            table.row([f.candidate.clone(), f.attempt.to_string(), f.worker.clone(), f.error.clone()]);
+            table.row([f.trial.clone(), f.attempt.to_string(), f.worker.clone(), f.error.clone()]);
         }
         text += &format!("\n{table}");
     }
@@ -56,23 +81,19 @@ fn text(progress: &Progress) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shared::postgres::{Failure, Running};
+    use crate::study::{Failure, Running};
 
     #[test]
     fn the_text_says_what_people_ask() {
         let progress = Progress {
             study: "mnist".into(),
-            generation: 3,
+            task: "classifier".into(),
+            stage: 3,
             finished: false,
-            candidates: [("done".to_owned(), 240), ("running".to_owned(), 1)].into(),
-            leases: vec![Running {
-                candidate: "3.7".into(),
-                worker: "ada:12:0".into(),
-                attempt: 2,
-                lease_seconds: 41.3,
-            }],
+            trials: [("done".to_owned(), 240), ("running".to_owned(), 1)].into(),
+            leases: vec![Running { trial: "3.7".into(), worker: "ada:12:0".into(), attempt: 2, lease_seconds: 41.3 }],
             failures: vec![Failure {
-                candidate: "3.7".into(),
+                trial: "3.7".into(),
                 worker: "bob:9:1".into(),
                 attempt: 1,
                 error: "out of memory".into(),
@@ -80,13 +101,18 @@ mod tests {
             best: Some(0.9875),
             outcomes_last_hour: 80,
         };
-        let expected = "study mnist: running, generation 3\n\
-            candidates: 240 done, 1 running; 80 in the last hour\n\
+        let expected = "study mnist (classifier): running, stage 3\n\
+            trainings: 240 done, 1 running; 80 in the last hour\n\
             best fitness: 0.9875\n\n\
-            worker    candidate  attempt  lease\n\
-            ada:12:0        3.7        2   41 s\n\n\
+            worker    training  attempt  lease\n\
+            ada:12:0       3.7        2   41 s\n\n\
             latest errors  attempt   worker          error\n\
             3.7                  1  bob:9:1  out of memory\n";
         assert_eq!(text(&progress), expected);
+        let other = Progress { study: "cifar".into(), finished: true, best: None, ..progress.clone() };
+        let expected = "study        task            stage  trainings  open    best\n\
+            mnist  classifier   running      3        240     1  0.9875\n\
+            cifar  classifier  finished      3        240     1       -\n";
+        assert_eq!(list(&[progress, other]), expected);
     }
 }

@@ -1,14 +1,13 @@
-//! The loop that leads a study from stage to stage.
-
-use std::marker::PhantomData;
+//! The loop that leads a study from stage to stage. Several may run on one study; all come to the same.
 
 use lossmith_search::trial::{Outcome, Trial};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::worker::{Evaluate, Patience, work_off};
 use super::{Stage, Study};
 use crate::interrupt;
-use crate::progress::Talk;
+use crate::progress::{Pace, Talk};
 
 /// What decides which trials come next: serialisable, deterministic, blind to how the trials are done.
 pub trait Plan: Serialize + DeserializeOwned {
@@ -20,10 +19,12 @@ pub trait Plan: Serialize + DeserializeOwned {
 
     /// Takes the outcomes, in the order of the trials, and moves on to the next stage.
     fn tell(&mut self, outcomes: &[Outcome]) -> anyhow::Result<()>;
-}
 
-/// Does some trials; `None` for one that was stopped on request.
-pub type Evaluate<'a> = dyn FnMut(&[Trial]) -> anyhow::Result<Vec<Option<Outcome>>> + 'a;
+    /// About how many training steps are left after the present stage.
+    fn steps_to_come(&self) -> u64 {
+        0
+    }
+}
 
 /// Leads the study to its end and returns the finished plan. `evaluate` does some trials; it may stop early, with
 /// fewer outcomes than trials, when the user asked to stop.
@@ -37,7 +38,22 @@ pub fn work_through<P: Plan>(
     talk: &mut Talk,
     evaluate: &mut Evaluate<'_>,
 ) -> anyhow::Result<P> {
-    let mut leader = Leader { study, batch, talk, evaluate, plan: PhantomData };
+    lead(study, first, batch, talk, evaluate, &mut |_, _| Ok(()))
+}
+
+/// The same; `watch` hears of the plan and the pace at every stage, and now and then within one.
+///
+/// # Errors
+/// As [`work_through`]; and whatever `watch` fails with.
+pub fn lead<P: Plan>(
+    study: &mut dyn Study,
+    first: P,
+    batch: usize,
+    talk: &mut Talk,
+    evaluate: &mut Evaluate<'_>,
+    watch: &mut dyn FnMut(&P, &Pace) -> anyhow::Result<()>,
+) -> anyhow::Result<P> {
+    let mut leader = Leader { study, batch, talk, evaluate, watch };
     let (mut number, mut plan) = leader.start(first)?;
     loop {
         let trials = plan.trials()?;
@@ -54,43 +70,50 @@ pub fn work_through<P: Plan>(
     }
 }
 
-struct Leader<'a, P> {
+struct Leader<'a, 'e, P> {
     study: &'a mut dyn Study,
     batch: usize,
     talk: &'a mut Talk,
-    evaluate: &'a mut Evaluate<'a>,
-    plan: PhantomData<P>,
+    evaluate: &'a mut Evaluate<'e>,
+    watch: &'a mut dyn FnMut(&P, &Pace) -> anyhow::Result<()>,
 }
 
-impl<P: Plan> Leader<'_, P> {
+impl<P: Plan> Leader<'_, '_, P> {
     /// The latest stage's number and plan; a new study begins with `first`.
     fn start(&mut self, first: P) -> anyhow::Result<(u32, P)> {
-        if let Some(stage) = self.study.latest()? {
-            return Ok((stage.number, serde_json::from_str(&stage.state)?));
+        if self.study.latest()?.is_none() {
+            self.study.open(&Stage { number: 0, state: serde_json::to_string(&first)? }, &first.trials()?)?;
         }
-        self.study.open(&Stage { number: 0, state: serde_json::to_string(&first)? }, &first.trials()?)?;
-        Ok((0, first))
+        // What counts is what stands in the study: another coordinator may have been faster.
+        let stage = self.study.latest()?.ok_or_else(|| anyhow::anyhow!("the study has no stage after it was begun"))?;
+        Ok((stage.number, serde_json::from_str(&stage.state)?))
     }
 
-    /// Does the trials of a stage that are still open.
+    /// Does the trials of a stage that are still open, and waits for those that others do.
     fn complete(&mut self, number: u32, plan: &P, trials: &[Trial]) -> anyhow::Result<()> {
-        let done = self.study.outcomes(number)?.iter().filter(|(_, outcome)| outcome.is_some()).count();
-        self.talk.stage(&plan.stage(), done, trials.len());
+        let steps = trials.iter().map(|t| u64::from(t.steps)).sum();
+        self.talk.stage(&plan.stage(), self.study.done(number)?, trials.len(), steps, plan.steps_to_come());
+        (self.watch)(plan, &self.talk.pace())?;
+        let mut patience = Patience::default();
         loop {
             let jobs = self.study.take(self.batch)?;
             if jobs.is_empty() {
-                return Ok(());
-            }
-            let trials: Vec<Trial> = jobs.iter().map(|job| job.trial.clone()).collect();
-            let outcomes = (self.evaluate)(&trials)?;
-            for (job, outcome) in jobs.iter().zip(outcomes) {
-                if let Some(outcome) = outcome {
-                    self.study.finish(job, &outcome)?;
-                    self.talk.trial();
+                let done = self.study.done(number)?;
+                self.talk.at(done);
+                if done >= trials.len() {
+                    return Ok(());
                 }
+                patience.wait();
+            } else {
+                patience = Patience::default();
+                work_off(self.study, &jobs, self.evaluate)?;
+                self.talk.at(self.study.done(number)?);
             }
             if interrupt::asked() {
                 return Err(interrupt::Interrupted.into());
+            }
+            if self.talk.is_time() {
+                (self.watch)(plan, &self.talk.pace())?;
             }
         }
     }

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use anyhow::Context;
-use lossmith_search::trial::{Outcome, Trial};
+use lossmith_search::trial::{End, Outcome, Trial};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Job, Stage, Study};
+use super::{Job, MOST_ATTEMPTS, Stage, Study};
 
 /// A study in a SQLite file.
 #[derive(Debug)]
@@ -25,6 +25,7 @@ const SCHEMA: &str = "
         stage INTEGER NOT NULL REFERENCES stage,
         place INTEGER NOT NULL,
         attempt INTEGER NOT NULL DEFAULT 0,
+        errors INTEGER NOT NULL DEFAULT 0,
         trial TEXT NOT NULL,
         outcome TEXT,
         PRIMARY KEY (stage, place)
@@ -84,12 +85,36 @@ impl Study for SqliteStudy {
         Ok(jobs)
     }
 
-    fn finish(&mut self, job: &Job, outcome: &Outcome) -> anyhow::Result<()> {
-        self.connection.execute(
-            "UPDATE trial SET outcome = ?1 WHERE stage = ?2 AND place = ?3 AND outcome IS NULL",
-            params![serde_json::to_string(outcome)?, job.stage, job.place],
-        )?;
+    fn finish(&mut self, done: &[(Job, Outcome)]) -> anyhow::Result<()> {
+        let transaction = self.connection.transaction()?;
+        for (job, outcome) in done {
+            store(&transaction, job, outcome)?;
+        }
+        transaction.commit()?;
         Ok(())
+    }
+
+    fn give_back(&mut self, jobs: &[Job], error: Option<&str>) -> anyhow::Result<()> {
+        let Some(error) = error else { return Ok(()) };
+        let transaction = self.connection.transaction()?;
+        for job in jobs {
+            let errors: u32 = transaction.query_row(
+                "UPDATE trial SET errors = errors + 1 WHERE stage = ?1 AND place = ?2 RETURNING errors",
+                params![job.stage, job.place],
+                |row| row.get(0),
+            )?;
+            if errors >= MOST_ATTEMPTS {
+                store(&transaction, job, &Outcome::without_score(End::Failed(error.to_owned()), 0))?;
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    fn done(&mut self, stage: u32) -> anyhow::Result<usize> {
+        let mut count =
+            self.connection.prepare_cached("SELECT count(*) FROM trial WHERE stage = ?1 AND outcome IS NOT NULL")?;
+        Ok(count.query_row([stage], |row| row.get::<_, i64>(0))? as usize)
     }
 
     fn outcomes(&mut self, stage: u32) -> anyhow::Result<Vec<(Trial, Option<Outcome>)>> {
@@ -104,4 +129,12 @@ impl Study for SqliteStudy {
         }
         Ok(outcomes)
     }
+}
+
+fn store(connection: &Connection, job: &Job, outcome: &Outcome) -> anyhow::Result<()> {
+    connection.execute(
+        "UPDATE trial SET outcome = ?1 WHERE stage = ?2 AND place = ?3 AND outcome IS NULL",
+        params![serde_json::to_string(outcome)?, job.stage, job.place],
+    )?;
+    Ok(())
 }

@@ -3,3 +3,30 @@
 pub mod classifier;
 pub mod cmat;
 pub mod embedding;
+
+use std::path::Path;
+
+use lossmith_search::trial::{Outcome, Trial};
+
+/// Does the trials of a study: data and recipe of one task.
+pub trait Judge {
+    /// Does some trials; `None` for one that was stopped on request.
+    fn evaluate(&self, trials: &[Trial]) -> anyhow::Result<Vec<Option<Outcome>>>;
+
+    /// A checksum of the data, as they are used.
+    fn checksum(&self) -> String;
+
+    /// The complete recipe as text.
+    fn recipe(&self) -> anyhow::Result<String>;
+}
+
+/// The judge of a study's task, from its recipe and the data on this machine.
+///
+/// # Errors
+/// A task or a recipe that this program does not know; data that cannot be read.
+pub fn judge(task: &str, recipe: &str, data: Option<&Path>) -> anyhow::Result<Box<dyn Judge>> {
+    match task {
+        "classifier" => Ok(Box::new(classifier::judge(recipe, data)?)),
+        other => anyhow::bail!("this program does not know the study's task '{other}'"),
+    }
+}

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Common, Evaluator, Recipe};
 use crate::run::Run;
+use crate::study::{Address, without_passwords};
 
 /// What is written into `run.json` when a run begins.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -21,6 +22,9 @@ pub struct Begun {
     pub losses: Vec<String>,
     /// The number of training images, or all.
     pub train_size: Option<u32>,
+    /// Where a shared study is; its password is not kept.
+    #[serde(default)]
+    pub study: Option<String>,
 }
 
 impl Begun {
@@ -32,21 +36,38 @@ impl Begun {
         train_size: Option<u32>,
         change: impl FnOnce(&mut Recipe),
     ) -> anyhow::Result<(Run, Self, Recipe, Evaluator)> {
+        let (recipe, evaluator) = Self::prepare(common, change)?;
+        let begun = Self { losses: losses.to_vec(), train_size, ..Self::now(common, None)? };
+        Ok((begun.start(common, name, &recipe)?, begun, recipe, evaluator))
+    }
+
+    /// The recipe, checked, and the data.
+    pub fn prepare(common: &Common, change: impl FnOnce(&mut Recipe)) -> anyhow::Result<(Recipe, Evaluator)> {
         let mut recipe = common.recipe()?;
         change(&mut recipe);
         recipe.check()?;
         let evaluator = Evaluator::new(&recipe, common.data.as_deref())?;
-        let run = Run::create(common.out.as_deref(), name)?;
-        let begun = Self {
-            command: std::env::args().collect::<Vec<_>>().join(" "),
+        Ok((recipe, evaluator))
+    }
+
+    /// A run that begins now.
+    pub fn now(common: &Common, study: Option<&Address>) -> anyhow::Result<Self> {
+        Ok(Self {
+            command: without_passwords(std::env::args()).join(" "),
             data: common.data.as_deref().map(Path::canonicalize).transpose()?,
             started: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
-            losses: losses.to_vec(),
-            train_size,
-        };
-        run.write("recipe.toml", crate::recipe::to_text(&recipe)?.as_bytes())?;
-        run.write_json("run.json", &begun)?;
-        Ok((run, begun, recipe, evaluator))
+            losses: Vec::new(),
+            train_size: None,
+            study: study.map(ToString::to_string),
+        })
+    }
+
+    /// Makes the run's folder.
+    pub fn start(&self, common: &Common, name: &str, recipe: &Recipe) -> anyhow::Result<Run> {
+        let run = Run::create(common.out.as_deref(), name)?;
+        run.write("recipe.toml", crate::recipe::to_text(recipe)?.as_bytes())?;
+        run.write_json("run.json", self)?;
+        Ok(run)
     }
 
     /// Opens a run that was begun before.

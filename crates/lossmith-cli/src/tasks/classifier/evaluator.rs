@@ -12,9 +12,25 @@ use lossmith_search::trial::{End, Outcome, Part, Trial};
 
 use ndarray::{ArrayD, IxDyn};
 use rayon::prelude::*;
+use sha2::{Digest, Sha256};
 
 use super::Recipe;
 use crate::interrupt;
+use crate::tasks::Judge;
+
+impl Judge for Evaluator {
+    fn evaluate(&self, trials: &[Trial]) -> anyhow::Result<Vec<Option<Outcome>>> {
+        Self::evaluate(self, trials)
+    }
+
+    fn checksum(&self) -> String {
+        Self::checksum(self)
+    }
+
+    fn recipe(&self) -> anyhow::Result<String> {
+        crate::recipe::to_text(&self.recipe)
+    }
+}
 
 /// The data, the network and the recipe that trials are trained with.
 pub struct Evaluator {
@@ -49,6 +65,18 @@ impl Evaluator {
     /// The number of classes.
     pub fn classes(&self) -> usize {
         self.split.classes.len()
+    }
+
+    /// A checksum of all images and labels, in the parts that they are used in.
+    pub fn checksum(&self) -> String {
+        let mut hash = Sha256::new();
+        for part in [&self.split.train, &self.split.validation, &self.split.test] {
+            let shape = part.shape();
+            hash.update(format!("{} {} {} {};", part.len(), shape.height, shape.width, shape.channels));
+            hash.update(part.labels());
+            hash.update(part.pixels());
+        }
+        hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// How many images there are to train on.

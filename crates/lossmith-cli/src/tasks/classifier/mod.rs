@@ -13,6 +13,13 @@ use std::path::PathBuf;
 pub use evaluator::Evaluator;
 pub use recipe::{PRESETS, Recipe};
 
+/// The judge of a study, from the study's recipe.
+pub fn judge(recipe: &str, data: Option<&std::path::Path>) -> anyhow::Result<Evaluator> {
+    let recipe: Recipe = crate::recipe::parse_text(recipe)?;
+    recipe.check()?;
+    Evaluator::new(&recipe, data)
+}
+
 /// The arguments that every classifier command takes.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Common {

@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 use super::begun::Begun;
 use super::compare::{self, Compared, Condition};
 use super::recipe::Selection;
-use super::{Common, Recipe, page};
+use super::{Common, Evaluator, Recipe, page};
 use crate::interrupt;
 use crate::output::{self, Answer};
 use crate::progress::Talk;
-use crate::study::{Plan, SqliteStudy, work_through};
+use crate::study::{Identity, Place, Plan, or_file, work_through};
 
 /// What a found loss is compared with.
 const RIVALS: [&str; 3] = ["cross-entropy", "baikal", "baikal-cma"];
@@ -28,20 +28,36 @@ const BATCH: usize = 16;
 /// The arguments of `search classifier`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Without any flag: generated digits, a small network, minutes on two cores.\n\
-    Example: lossmith search classifier --data mnist --set search.population=80")]
+    Example: lossmith search classifier --data mnist --set search.population=80\n\n\
+    On many machines: lossmith search classifier --data mnist --study postgres://ada@db.example/losses#mnist\n\
+    and anywhere:     lossmith worker --data mnist --study postgres://ada@db.example/losses#mnist")]
 pub struct Args {
     #[command(flatten)]
     common: Common,
     /// Go on with a search that was stopped or killed
     #[arg(long, value_name = "RUN", conflicts_with = "out")]
     resume: Option<PathBuf>,
+    #[command(flatten)]
+    place: Place,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Answer> {
     interrupt::listen();
-    let (run, begun, recipe, evaluator) = match &args.resume {
-        Some(folder) => Begun::resume(folder)?,
-        None => Begun::create(&args.common, "search-classifier", &[], None, |_| {})?,
+    let identity = |recipe: &Recipe, evaluator: &Evaluator| {
+        Ok(Identity::new("classifier", evaluator.checksum(), crate::recipe::to_text(recipe)?))
+    };
+    let (run, begun, recipe, evaluator, shared) = match &args.resume {
+        Some(folder) => {
+            let (run, begun, recipe, evaluator) = Begun::resume(folder)?;
+            let shared = args.place.shared_again(begun.study.as_deref(), || identity(&recipe, &evaluator))?;
+            (run, begun, recipe, evaluator, shared)
+        }
+        None => {
+            let (recipe, evaluator) = Begun::prepare(&args.common, |_| {})?;
+            let shared = args.place.shared(|| identity(&recipe, &evaluator))?;
+            let begun = Begun::now(&args.common, args.place.study.as_ref())?;
+            (begun.start(&args.common, "search-classifier", &recipe)?, begun, recipe, evaluator, shared)
+        }
     };
     tracing::info!("{}; run folder {}", evaluator.data, run.folder().display());
     let first = Search {
@@ -49,9 +65,9 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
         recipe: recipe.clone(),
         comparison: None,
     };
-    let mut study = SqliteStudy::open(&run.path("study.db"))?;
+    let mut study = or_file(shared, &run)?;
     let mut evaluate = |trials: &[Trial]| evaluator.evaluate(trials);
-    let done = work_through(&mut study, first, BATCH, &mut Talk::new(false), &mut evaluate)
+    let done = work_through(study.as_mut(), first, BATCH, &mut Talk::new(false), &mut evaluate)
         .map_err(|e| compare::how_to_go_on(e, "search", run.folder()))?;
     let (Some(found), Some(comparison)) = (done.discovery.found(), &done.comparison) else {
         anyhow::bail!("no candidate could be trained; a larger search.population or another search.steps may help");

@@ -14,13 +14,18 @@ const DEFAULT_NAME: &str = "default";
 pub struct Address {
     config: postgres::Config,
     shown: String,
-    name: String,
+    name: Option<String>,
 }
 
 impl Address {
     /// The name of the study in its database.
     pub fn name(&self) -> &str {
-        &self.name
+        self.name.as_deref().unwrap_or(DEFAULT_NAME)
+    }
+
+    /// Whether the address names its study.
+    pub fn has_name(&self) -> bool {
+        self.name.is_some()
     }
 
     /// Opens a connection. Silence is noticed within seconds, so that a cut line is no hang.
@@ -39,17 +44,17 @@ impl FromStr for Address {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
-        let (url, name) = text.split_once('#').unwrap_or((text, DEFAULT_NAME));
+        let (url, name) = text.split_once('#').map_or((text, None), |(url, name)| (url, Some(name)));
         let shown = redact(url);
         if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
             bail!("'{shown}' is no study address: expected postgres://user:password@host/database#study");
         }
         let plain = |c: char| c.is_alphanumeric() || "-_.".contains(c);
-        if name.is_empty() || name.len() > 100 || !name.chars().all(plain) {
+        if name.is_some_and(|name| name.is_empty() || name.len() > 100 || !name.chars().all(plain)) {
             bail!("'{shown}': the study's name after # must be 1 to 100 letters, digits, '-', '_' or '.'");
         }
         // The parser's message may quote the text, password and all.
-        let config = url.parse::<postgres::Config>().ok().with_context(|| {
+        let mut config = url.parse::<postgres::Config>().ok().with_context(|| {
             format!("'{shown}' is no PostgreSQL address: expected postgres://user:password@host/database#study")
         })?;
         if config.get_ssl_mode() == postgres::config::SslMode::Require {
@@ -57,8 +62,29 @@ impl FromStr for Address {
                 "'{shown}': this program does not speak TLS; use a private network or an SSH tunnel and drop sslmode"
             );
         }
-        Ok(Self { config, shown: format!("{shown}#{name}"), name: name.to_owned() })
+        // As PostgreSQL's own programs do: a password in the environment is in no list of processes.
+        if let (None, Ok(password)) = (config.get_password(), std::env::var("PGPASSWORD")) {
+            config.password(password);
+        }
+        let shown = format!("{shown}#{}", name.unwrap_or(DEFAULT_NAME));
+        Ok(Self { config, shown, name: name.map(str::to_owned) })
     }
+}
+
+/// A command line with the passwords of its addresses replaced.
+pub fn without_passwords(arguments: impl Iterator<Item = String>) -> Vec<String> {
+    let shown = |argument: String| {
+        let (flag, value) = match argument.split_once('=') {
+            Some((flag, value)) if flag.starts_with("--") => (format!("{flag}="), value.to_owned()),
+            _ => (String::new(), argument),
+        };
+        match value.split_once('#') {
+            _ if !value.contains("://") => format!("{flag}{value}"),
+            Some((url, name)) => format!("{flag}{}#{name}", redact(url)),
+            None => format!("{flag}{}", redact(&value)),
+        }
+    };
+    arguments.map(shown).collect()
 }
 
 /// The address with its password replaced.
@@ -116,6 +142,11 @@ mod tests {
             };
             assert!(!shown.contains("hunter2"), "{shown}");
         }
+        let line =
+            ["search", "--study=postgres://ada:hunter2@db/loss#m", "postgres://ada:hunter2@db/loss", "--out", "a/b"];
+        let shown = without_passwords(line.map(str::to_owned).into_iter());
+        let expected = ["search", "--study=postgres://ada:***@db/loss#m", "postgres://ada:***@db/loss", "--out", "a/b"];
+        assert_eq!(shown, expected);
     }
 
     #[test]
