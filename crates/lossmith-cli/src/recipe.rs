@@ -21,15 +21,19 @@ pub struct Presets {
 /// Reads a recipe: `choice` is `laptop`, `full` or a file that changes keys of the laptop preset; each of `set` is
 /// `dotted.key=value`.
 pub fn load<R: DeserializeOwned>(presets: Presets, choice: &str, set: &[String]) -> anyhow::Result<R> {
-    let mut table = match choice {
-        "laptop" => preset(presets.laptop),
-        "full" => preset(presets.full),
-        file => {
-            let mut table = preset(presets.laptop);
-            merge(&mut table, read(Path::new(file))?, "").with_context(|| format!("--recipe {file}"))?;
-            table
-        }
-    };
+    match choice {
+        "laptop" => load_over(presets.laptop, None, set),
+        "full" => load_over(presets.full, None, set),
+        file => load_over(presets.laptop, Some(Path::new(file)), set),
+    }
+}
+
+/// Reads a recipe that has one preset: the file, if there is one, changes some of its keys, then `set` does.
+pub fn load_over<R: DeserializeOwned>(base: &str, file: Option<&Path>, set: &[String]) -> anyhow::Result<R> {
+    let mut table = preset(base);
+    if let Some(file) = file {
+        merge(&mut table, read(file)?, "").with_context(|| format!("--recipe {}", file.display()))?;
+    }
     for assignment in set {
         assign(&mut table, assignment).with_context(|| format!("--set {assignment}"))?;
     }
@@ -51,9 +55,8 @@ fn preset(text: &str) -> Table {
 }
 
 fn read(file: &Path) -> anyhow::Result<Table> {
-    let text = fs::read_to_string(file).with_context(|| {
-        format!("--recipe {}: no preset of that name (laptop, full) and no such file", file.display())
-    })?;
+    let text = fs::read_to_string(file)
+        .with_context(|| format!("--recipe {}: not a preset's name, and no file that can be read", file.display()))?;
     text.parse().with_context(|| format!("--recipe {}", file.display()))
 }
 

@@ -31,8 +31,6 @@ pub struct Remote {
 pub struct DataSet {
     /// The name by which it is asked for.
     pub name: &'static str,
-    /// Where it is fetched from unless told otherwise; a file's name follows the address. Tried in this order.
-    pub mirrors: &'static [&'static str],
     /// Its files.
     pub files: &'static [Remote],
     /// The names of its classes, where its files do not tell them.
@@ -43,11 +41,6 @@ pub struct DataSet {
 pub const DATA_SETS: &[DataSet] = &[
     DataSet {
         name: "mnist",
-        mirrors: &[
-            "https://ossci-datasets.s3.amazonaws.com/mnist/",
-            "https://storage.googleapis.com/cvdf-datasets/mnist/",
-            "http://yann.lecun.com/exdb/mnist/",
-        ],
         files: &[
             Remote {
                 name: "train-images-idx3-ubyte.gz",
@@ -74,10 +67,6 @@ pub const DATA_SETS: &[DataSet] = &[
     },
     DataSet {
         name: "fashion-mnist",
-        mirrors: &[
-            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-            "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
-        ],
         files: &[
             Remote {
                 name: "train-images-idx3-ubyte.gz",
@@ -115,7 +104,6 @@ pub const DATA_SETS: &[DataSet] = &[
     },
     DataSet {
         name: "cifar10",
-        mirrors: &["https://www.cs.toronto.edu/~kriz/", "https://cave.cs.toronto.edu/kriz/"],
         files: &[Remote {
             name: cifar::ARCHIVE,
             bytes: 170_052_171,
@@ -151,15 +139,14 @@ impl DataSet {
         })
     }
 
-    /// Fetches every file that is not yet in the folder. `mirrors` stands for the data set's own unless it is empty.
+    /// Fetches every file that is not yet in the folder from the mirrors, tried in this order; a file's name follows the
+    /// address.
     ///
     /// # Errors
     /// No mirror has a file or sends what was published; a file of this name that is another one; the system's refusal.
     /// What was fetched stays, and the same call goes on from there.
     pub fn fetch(&self, mirrors: &[String], folder: &Path, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
         fs::create_dir_all(folder).map_err(DataError::io(folder, "make the folder"))?;
-        let own: Vec<String> = self.mirrors.iter().map(|m| (*m).to_owned()).collect();
-        let mirrors = if mirrors.is_empty() { &own } else { mirrors };
         for remote in self.files {
             Download { remote, folder, agent: agent() }.run(mirrors, progress)?;
         }
@@ -342,7 +329,7 @@ mod tests {
         bytes: 200_000,
         sha256: "e24bc62381f1224fbbb74688663f8f9743b9680b193edd666835e97b06e730eb",
     }];
-    const SET: DataSet = DataSet { name: "test", mirrors: &[], files: FILES, classes: &["a", "b"] };
+    const SET: DataSet = DataSet { name: "test", files: FILES, classes: &["a", "b"] };
 
     /// What the server does with each request after the other; the last goes for all further ones.
     #[derive(Clone)]

@@ -19,7 +19,7 @@ use crate::study::{Plan, SqliteStudy, work_through};
 /// The level below which a corrected p-value counts.
 const ALPHA: f64 = 0.01;
 /// How many trainings are handed out at once: a kill loses at most these.
-const BATCH: usize = 24;
+const BATCH: usize = 6;
 
 /// The arguments of `compare classifier`.
 #[derive(Debug, clap::Args)]
