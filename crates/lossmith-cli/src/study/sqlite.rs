@@ -36,7 +36,7 @@ impl SqliteStudy {
     pub fn open(file: &Path) -> anyhow::Result<Self> {
         let connection =
             Connection::open(file).with_context(|| format!("{}: cannot open the study", file.display()))?;
-        connection.execute_batch(SCHEMA).with_context(|| format!("{}: this is no study", file.display()))?;
+        connection.execute_batch(SCHEMA).with_context(|| format!("{}: cannot be used as a study", file.display()))?;
         Ok(Self { connection })
     }
 }
