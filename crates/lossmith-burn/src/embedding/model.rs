@@ -12,6 +12,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::Recipe;
 use super::planes::CHANNELS;
+use crate::conv;
 
 /// Embeddings and foreground scores from pictures.
 #[derive(Module, Debug)]
@@ -36,7 +37,7 @@ impl Block {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        relu(self.second.forward(relu(self.first.forward(x))))
+        relu(conv::forward(&self.second, relu(conv::forward(&self.first, x))))
     }
 }
 
@@ -94,6 +95,6 @@ impl EmbeddingNet {
             let shortcut = shortcuts.pop().expect("one shortcut for every block up");
             x = block.forward(Tensor::cat(vec![double.forward(x), shortcut], 1));
         }
-        (self.embedding.forward(x.clone()), self.foreground.forward(x))
+        (conv::forward(&self.embedding, x.clone()), conv::forward(&self.foreground, x))
     }
 }

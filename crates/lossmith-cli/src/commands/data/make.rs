@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use lossmith_data::make::scenes::{self, Scenes};
 use lossmith_data::make::{digits, shapes};
 
 use crate::output::{self, Answer};
@@ -32,6 +33,10 @@ enum Kind {
     Digits,
     /// Several classes of shapes with outlines, as COCO
     Shapes,
+    /// Bars that cross each other, as pictures and label images
+    Sticks,
+    /// Plants with 5 to 20 leaves, as pictures and label images in the CVPPP layout
+    Rosettes,
 }
 
 /// Writes `train` and `test` examples from a seed into a folder.
@@ -41,9 +46,17 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
     let (write, train, test): (Write, usize, usize) = match args.kind {
         Kind::Digits => (digits::write, digits::TRAIN, digits::TEST),
         Kind::Shapes => (shapes::write, 400, 100),
+        Kind::Sticks => (|out, train, test, seed| write_scenes(scenes::Kind::Sticks, out, train, test, seed), 240, 40),
+        Kind::Rosettes => {
+            (|out, train, test, seed| write_scenes(scenes::Kind::Rosettes, out, train, test, seed), 240, 40)
+        }
     };
     let (train, test) = (args.train.unwrap_or(train), args.test.unwrap_or(test));
     write(&args.out, train, test, args.seed)?;
     output::print(&format!("{train} training and {test} test examples in {}\n", args.out.display()))?;
     Ok(Answer::Yes)
+}
+
+fn write_scenes(kind: scenes::Kind, out: &Path, train: usize, test: usize, seed: u64) -> lossmith_data::Result<()> {
+    Scenes { train, test, ..Scenes::new(kind, seed) }.write(out)
 }
