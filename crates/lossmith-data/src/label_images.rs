@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::BufReader;
+use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use crate::{DataError, Result, atomic};
@@ -171,8 +171,25 @@ pub fn write_labels(path: &Path, labels: &Labels) -> Result<()> {
 /// # Errors
 /// A file that is there already, the system's refusal.
 pub fn write_picture(path: &Path, picture: &Picture) -> Result<()> {
-    let color = if picture.channels == 3 { png::ColorType::Rgb } else { png::ColorType::Grayscale };
-    write_png(path, picture.width, picture.height, color, png::BitDepth::Eight, &picture.samples)
+    let Picture { width, height, samples, .. } = picture;
+    write_png(path, *width, *height, color_type(picture), png::BitDepth::Eight, samples)
+}
+
+/// A picture as the bytes of a PNG file.
+///
+/// # Errors
+/// More pixels in a row or column than a PNG can have.
+pub fn png(picture: &Picture) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let side = |n: usize| u32::try_from(n).map_err(|_| DataError::argument(format!("{n} pixels are too many")));
+    let (width, height) = (side(picture.width)?, side(picture.height)?);
+    encode(&mut bytes, (width, height), color_type(picture), png::BitDepth::Eight, &picture.samples)
+        .map_err(|e| DataError::argument(format!("a picture cannot be written: {e}")))?;
+    Ok(bytes)
+}
+
+fn color_type(picture: &Picture) -> png::ColorType {
+    if picture.channels == 3 { png::ColorType::Rgb } else { png::ColorType::Grayscale }
 }
 
 fn write_png(
@@ -184,15 +201,23 @@ fn write_png(
     bytes: &[u8],
 ) -> Result<()> {
     let side = |n: usize| u32::try_from(n).map_err(|_| DataError::content(path, format!("{n} pixels are too many")));
-    let (width, height) = (side(width)?, side(height)?);
-    atomic::write_with(path, |out| {
-        let mut encoder = png::Encoder::new(out, width, height);
-        encoder.set_color(color);
-        encoder.set_depth(depth);
-        let mut writer = encoder.write_header()?;
-        writer.write_image_data(bytes)?;
-        Ok(writer.finish()?)
-    })
+    let size = (side(width)?, side(height)?);
+    atomic::write_with(path, |out| Ok(encode(out, size, color, depth, bytes)?))
+}
+
+fn encode(
+    out: impl Write,
+    (width, height): (u32, u32),
+    color: png::ColorType,
+    depth: png::BitDepth,
+    bytes: &[u8],
+) -> std::result::Result<(), png::EncodingError> {
+    let mut encoder = png::Encoder::new(out, width, height);
+    encoder.set_color(color);
+    encoder.set_depth(depth);
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(bytes)?;
+    writer.finish()
 }
 
 impl Picture {

@@ -1,4 +1,4 @@
-//! Drawings as SVG: charts with lines and bands, rows with error bars, formula trees, strips of pictures.
+//! Drawings as SVG: charts with lines and bands, rows with error bars, formula trees, panels of points, strips of pictures.
 //!
 //! Colours are CSS variables, so that one drawing suits a light and a dark page; a file of its own carries the rules with it.
 //! Every mark says in a `<title>` what it stands for, and every drawing in words what it shows.
@@ -7,12 +7,14 @@ mod bars;
 mod lines;
 mod pictures;
 mod scale;
+mod scatter;
 mod tree;
 
 pub use bars::{Bars, Row};
 pub use lines::{Chart, Point, Series};
 pub use pictures::{Picture, Strip};
 pub use scale::Axis;
+pub use scatter::{Dot, Panel, Ring, Scatter};
 pub use tree::tree;
 
 use std::fmt::Write;

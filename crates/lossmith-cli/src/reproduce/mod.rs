@@ -1,5 +1,6 @@
 //! The published tables and figures: one file for each line of work, one line here for each experiment.
 
+mod discriminative;
 mod glo;
 
 use std::path::PathBuf;
@@ -7,7 +8,16 @@ use std::path::PathBuf;
 use crate::run::Run;
 
 /// Every experiment, in the order in which it is listed.
-pub static EXPERIMENTS: &[&Experiment] = &[&glo::FIG2, &glo::FIG3, &glo::FIG4, &glo::FIG5, &glo::FIG6];
+pub static EXPERIMENTS: &[&Experiment] = &[
+    &glo::FIG2,
+    &glo::FIG3,
+    &glo::FIG4,
+    &glo::FIG5,
+    &glo::FIG6,
+    &discriminative::TOY,
+    &discriminative::TABLE1,
+    &discriminative::TABLE3,
+];
 
 /// A published table or figure that can be made anew.
 #[derive(Debug)]
