@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use crate::label_images::MOST_PIXELS;
 use crate::{DataError, Result, atomic};
 
 /// Images, categories and objects.
@@ -217,20 +219,16 @@ fn expand(text: &str) -> std::result::Result<Vec<u32>, String> {
 /// # Errors
 /// No such file, no JSON, a record that lacks something or is wrong: the error names it.
 pub fn read(path: &Path) -> Result<Coco> {
-    let bytes = fs::read(path).map_err(DataError::io(path, "read"))?;
-    let mut sections: BTreeMap<String, Value> = serde_json::from_slice(&bytes)
-        .map_err(|e| DataError::content(path, format!("expected COCO ground truth, a JSON object: {e}")))?;
-    drop(bytes);
-    let mut section = |name: &str| {
-        sections
-            .remove(name)
-            .ok_or_else(|| DataError::content(path, format!("it has no '{name}', which COCO ground truth has")))
-    };
-    let coco = Coco {
-        images: records(path, "image", section("images")?)?,
-        categories: records(path, "category", section("categories")?)?,
-        annotations: records(path, "annotation", section("annotations")?)?,
-    };
+    let text = fs::read(path).map_err(DataError::io(path, "read"))?;
+    let (mut coco, mut fault) = (Coco::default(), None);
+    let mut there = [false; SECTIONS.len()];
+    let sections = Sections { path, coco: &mut coco, there: &mut there, fault: &mut fault };
+    let mut source = serde_json::Deserializer::from_slice(&text);
+    let read = source.deserialize_map(sections).and_then(|()| source.end());
+    finish(path, read, fault, "COCO ground truth, a JSON object")?;
+    if let Some((_, name)) = there.iter().zip(SECTIONS).find(|(there, _)| !**there) {
+        return Err(DataError::content(path, format!("it has no '{name}', which COCO ground truth has")));
+    }
     coco.check(path)?;
     Ok(coco)
 }
@@ -241,11 +239,12 @@ pub fn read(path: &Path) -> Result<Coco> {
 /// No such file, no JSON list, a record that lacks something, names an unknown image or category, or whose score or mask
 /// is wrong.
 pub fn read_detections(path: &Path, truth: &Coco) -> Result<Vec<Detection>> {
-    let bytes = fs::read(path).map_err(DataError::io(path, "read"))?;
-    let list: Value = serde_json::from_slice(&bytes)
-        .map_err(|e| DataError::content(path, format!("expected COCO results, a JSON list: {e}")))?;
-    drop(bytes);
-    let detections: Vec<Detection> = records(path, "result", list)?;
+    let text = fs::read(path).map_err(DataError::io(path, "read"))?;
+    let (mut detections, mut fault) = (Vec::<Detection>::new(), None);
+    let records = Records { path, kind: "result", list: &mut detections, fault: &mut fault };
+    let mut source = serde_json::Deserializer::from_slice(&text);
+    let read = records.deserialize(&mut source).and_then(|()| source.end());
+    finish(path, read, fault, "COCO results, a JSON list")?;
     let known = Known::of(truth);
     for (at, detection) in detections.iter().enumerate() {
         let wrong = |message: String| DataError::record(path, format!("result {at}"), message);
@@ -266,16 +265,92 @@ pub fn read_detections(path: &Path, truth: &Coco) -> Result<Vec<Detection>> {
     Ok(detections)
 }
 
-/// The records of one section, each read by itself so that an error can name it.
-fn records<T: serde::de::DeserializeOwned>(path: &Path, kind: &str, list: Value) -> Result<Vec<T>> {
-    let Value::Array(list) = list else {
-        return Err(DataError::content(path, format!("expected a list of {kind} records")));
-    };
-    let record = |(at, value): (usize, Value)| {
-        let id = value.get("id").map_or_else(String::new, |id| format!(" (id {id})"));
-        serde_json::from_value(value).map_err(|e| DataError::record(path, format!("{kind} {at}{id}"), e.to_string()))
-    };
-    list.into_iter().enumerate().map(record).collect()
+/// The sections of ground truth.
+const SECTIONS: [&str; 3] = ["images", "categories", "annotations"];
+
+/// Reads the sections as they come; of what COCO does not have nothing is kept.
+struct Sections<'a> {
+    path: &'a Path,
+    coco: &'a mut Coco,
+    there: &'a mut [bool; SECTIONS.len()],
+    fault: &'a mut Option<DataError>,
+}
+
+/// Reads the records of one section, each by itself, so that no more than one is in memory as JSON and an error can name
+/// it. JSON's own errors have no place for that: the first of ours is put aside.
+struct Records<'a, T> {
+    path: &'a Path,
+    kind: &'static str,
+    list: &'a mut Vec<T>,
+    fault: &'a mut Option<DataError>,
+}
+
+impl<'de> Visitor<'de> for Sections<'_> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
+        out.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<(), A::Error> {
+        let Self { path, coco, there, fault } = self;
+        while let Some(name) = map.next_key::<String>()? {
+            if let Some(at) = SECTIONS.iter().position(|section| *section == name) {
+                there[at] = true;
+            }
+            match name.as_str() {
+                "images" => map.next_value_seed(Records { path, kind: "image", list: &mut coco.images, fault })?,
+                "categories" => {
+                    map.next_value_seed(Records { path, kind: "category", list: &mut coco.categories, fault })?;
+                }
+                "annotations" => {
+                    map.next_value_seed(Records { path, kind: "annotation", list: &mut coco.annotations, fault })?;
+                }
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'de, T: DeserializeOwned> DeserializeSeed<'de> for Records<'_, T> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, source: D) -> std::result::Result<(), D::Error> {
+        source.deserialize_seq(self)
+    }
+}
+
+impl<'de, T: DeserializeOwned> Visitor<'de> for Records<'_, T> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(out, "a list of {} records", self.kind)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> std::result::Result<(), A::Error> {
+        while let Some(value) = sequence.next_element::<Value>()? {
+            let id = value.get("id").map_or_else(String::new, |id| format!(" (id {id})"));
+            match serde_json::from_value(value) {
+                Ok(record) => self.list.push(record),
+                Err(e) => {
+                    let record = format!("{} {}{id}", self.kind, self.list.len());
+                    *self.fault = Some(DataError::record(self.path, record, e.to_string()));
+                    return Err(A::Error::custom("a record is wrong"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Our own error if there is one, otherwise that of JSON.
+fn finish(path: &Path, read: serde_json::Result<()>, fault: Option<DataError>, expected: &str) -> Result<()> {
+    match (fault, read) {
+        (Some(fault), _) => Err(fault),
+        (None, Err(e)) => Err(DataError::content(path, format!("expected {expected}: {e}"))),
+        (None, Ok(())) => Ok(()),
+    }
 }
 
 /// The ids of a ground truth.
@@ -309,8 +384,10 @@ impl Coco {
             return Err(DataError::content(path, "two images, or two categories, have the same id"));
         }
         for (at, image) in self.images.iter().enumerate() {
-            if image.width == 0 || image.height == 0 {
-                let message = format!("its size is {} x {}", image.width, image.height);
+            let pixels = u64::from(image.width) * u64::from(image.height);
+            if !(1..=MOST_PIXELS as u64).contains(&pixels) {
+                let (w, h) = (image.width, image.height);
+                let message = format!("its size is {w} x {h}: expected 1 to {MOST_PIXELS} pixels in all");
                 return Err(DataError::record(path, format!("image {at} (id {})", image.id), message));
             }
         }
@@ -443,6 +520,11 @@ mod tests {
         );
         assert_eq!(fault(r#""width": 6, "#, ""), ", image 0 (id 7): missing field `width`");
         assert_eq!(fault(r#""categories""#, r#""classes""#), ": it has no 'categories', which COCO ground truth has");
+        assert_eq!(
+            fault(r#""width": 6"#, r#""width": 4000000000"#),
+            ", image 0 (id 7): its size is 4000000000 x 4: expected 1 to 134217728 pixels in all"
+        );
+        assert!(fault(r#""images": [{"#, r#""images": {"id": [{"#).contains("expected a list of image records"));
         assert!(fault("{\n", "").contains("expected COCO ground truth, a JSON object"));
     }
 
@@ -473,7 +555,11 @@ mod tests {
             ),
             ", result 0: the counts are no compressed run lengths: 'Ã' at 0"
         );
-        assert!(fault("{}").contains("expected a list of result records"));
+        assert!(
+            fault("{}")
+                .contains("expected COCO results, a JSON list: invalid type: map, expected a list of result records")
+        );
+        assert!(fault("[] 1").contains("trailing characters"));
     }
 
     #[test]

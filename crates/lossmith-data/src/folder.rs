@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::classification::{Classification, LabelledImages, numbered};
-use crate::{DataError, Result, cifar, idx};
+use crate::{DataError, Result, cifar, idx, instance_set};
 
 /// The file that may name the classes of an IDX folder, one a line: Fashion-MNIST has the same files as MNIST.
 pub const CLASSES: &str = "classes.txt";
@@ -37,6 +37,18 @@ pub const FORMATS: &[Format] = &[
         files: "data_batch_*.bin[.gz] or cifar-10-binary.tar.gz",
         is_here: cifar::is_here,
         describe: |folder| Ok(describe(&cifar::read_folder(folder)?)),
+    },
+    Format {
+        name: "COCO",
+        files: "train.json, test.json and images/, or annotations/instances_*.json",
+        is_here: instance_set::is_coco,
+        describe: instance_set::describe,
+    },
+    Format {
+        name: "label images",
+        files: "NAME_label.png beside NAME_image.png, here or in train and test",
+        is_here: instance_set::is_labels,
+        describe: instance_set::describe,
     },
 ];
 

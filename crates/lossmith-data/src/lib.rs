@@ -13,6 +13,7 @@ pub mod fetch;
 pub mod folder;
 pub mod graph_json;
 pub mod idx;
+pub mod instance_set;
 pub mod label_images;
 pub mod make;
 pub mod node_graphs;

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use image::ImageEncoder;
+use image::codecs::png::PngEncoder;
 use image::imageops::FilterType;
 
-use crate::{DataError, Result};
+use crate::{DataError, Result, atomic, label_images};
 
 /// A picture of red, green and blue bytes, row by row.
 #[derive(Clone, PartialEq, Eq)]
@@ -29,12 +31,27 @@ impl Picture {
     /// # Errors
     /// No such file, or no picture in it.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(DataError::io(path, "read"))?;
-        let picture = image::load_from_memory(&bytes)
-            .map_err(|e| DataError::content(path, format!("expected a PNG or JPEG picture: {e}")))?
-            .into_rgb8();
-        let (width, height) = (picture.width() as usize, picture.height() as usize);
-        Ok(Self { width, height, pixels: picture.into_raw() })
+        Ok(label_images::read_picture(path)?.into())
+    }
+
+    /// Writes a new PNG file.
+    ///
+    /// # Errors
+    /// [`DataError::Exists`] if there is one of this name; the system's refusal.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        atomic::write(path, &self.png().map_err(|e| DataError::content(path, e))?)
+    }
+
+    /// The bytes of a PNG file.
+    ///
+    /// # Errors
+    /// No pixels.
+    pub fn png(&self) -> std::result::Result<Vec<u8>, String> {
+        let mut bytes = Vec::new();
+        PngEncoder::new(&mut bytes)
+            .write_image(&self.pixels, self.width as u32, self.height as u32, image::ExtendedColorType::Rgb8)
+            .map_err(|e| e.to_string())?;
+        Ok(bytes)
     }
 
     /// Stretched to another size, bilinear; the aspect ratio is not kept.
@@ -46,6 +63,15 @@ impl Picture {
         let (from, to) = ((self.width as u32, self.height as u32), (width as u32, height as u32));
         let Some(buffer) = image::RgbImage::from_raw(from.0, from.1, self.pixels.clone()) else { return self.clone() };
         let pixels = image::imageops::resize(&buffer, to.0, to.1, FilterType::Triangle).into_raw();
+        Self { width, height, pixels }
+    }
+}
+
+/// Grey becomes colour.
+impl From<label_images::Picture> for Picture {
+    fn from(picture: label_images::Picture) -> Self {
+        let label_images::Picture { width, height, channels, samples } = picture;
+        let pixels = if channels == 3 { samples } else { samples.iter().flat_map(|grey| [*grey; 3]).collect() };
         Self { width, height, pixels }
     }
 }
@@ -65,6 +91,6 @@ mod tests {
     fn what_is_no_picture_is_named() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let message = Picture::read(file.path()).unwrap_err().to_string();
-        assert!(message.contains("expected a PNG or JPEG picture"), "{message}");
+        assert!(message.contains("no readable picture"), "{message}");
     }
 }

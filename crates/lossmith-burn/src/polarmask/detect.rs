@@ -19,6 +19,8 @@ pub enum Score {
     Product,
     /// Class x (centerness + 0.5), as published: for networks whose targets have many small centernesses. Up to 1.5.
     Published,
+    /// Class alone.
+    Class,
 }
 
 /// What is compared where two detections of a class may be of one object.
@@ -83,6 +85,32 @@ impl Detection {
             bbox: None,
             segmentation: Some(Segmentation::Mask(Rle::compressed(width, height, self.mask.counts()))),
         }
+    }
+}
+
+/// The detections of at least a score as a label image, row by row: the best is 1, and lies on top of the others.
+pub fn label_image(detections: &[Detection], least: f64, width: usize, height: usize) -> Vec<u32> {
+    let mut labels = vec![0; width * height];
+    let sure = detections.iter().take_while(|d| d.score >= least).count();
+    for (at, detection) in detections[..sure].iter().enumerate().rev() {
+        paint(&detection.mask, at as u32 + 1, &mut labels);
+    }
+    labels
+}
+
+/// Writes a value into a row-major image of the mask's size wherever the mask is.
+///
+/// # Panics
+/// If the image is smaller than the mask's.
+pub fn paint(mask: &Runs, value: u32, image: &mut [u32]) {
+    let (width, height) = (mask.width(), mask.height());
+    let (mut at, mut inside) = (0, false);
+    for run in mask.counts() {
+        let end = at + *run as usize;
+        if inside {
+            (at..end).for_each(|pixel| image[pixel % height * width + pixel / height] = value);
+        }
+        (at, inside) = (end, !inside);
     }
 }
 
@@ -162,6 +190,7 @@ fn score(kind: Score, class: f64, centerness: f64) -> f64 {
     match kind {
         Score::Product => class * centerness,
         Score::Published => class * (centerness + 0.5),
+        Score::Class => class,
     }
 }
 
@@ -233,6 +262,18 @@ mod tests {
     #[test]
     fn what_covers_no_pixel_is_no_object() {
         assert!(scores(vec![candidate(0, 0.9, 10.0, 0.0)], &DetectSettings::default()).is_empty());
+    }
+
+    #[test]
+    fn labels_are_painted_best_on_top() {
+        let picture = Picture { width: 64, height: 48, pixels: vec![0; 3 * 64 * 48] };
+        let settings = DetectSettings { iou: 0.9, ..DetectSettings::default() };
+        let some = vec![candidate(0, 0.9, 10.0, 20.0), candidate(0, 0.5, 20.0, 20.0), candidate(0, 0.2, 40.0, 20.0)];
+        let found = choose(some, &settings, &picture);
+        let labels = label_image(&found, 0.4, 64, 48);
+        let count = |id: u32| labels.iter().filter(|l| **l == id).count();
+        assert_eq!([count(1), count(2), count(3)], [400, 200, 0]);
+        assert_eq!((labels[10 * 64 + 10], labels[10 * 64 + 30], labels[9 * 64 + 10]), (1, 2, 0));
     }
 
     #[test]

@@ -16,6 +16,11 @@ pub(super) fn conv(from: usize, to: usize, kernel: usize, stride: usize, bias: b
         .init(device)
 }
 
+/// The output of a convolution, by our kernels where they can.
+pub(super) fn convolve(layer: &Conv2d, x: Tensor<4>) -> Tensor<4> {
+    crate::conv::forward(layer, x)
+}
+
 /// Sets the weights to N(0, sd^2) and the bias to a number: how output layers begin.
 pub(super) fn begin(mut conv: Conv2d, sd: f64, bias: f64, device: &Device) -> Conv2d {
     let to = conv.weight.dims()[0];
@@ -44,7 +49,7 @@ impl ConvBlock {
     }
 
     pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        activation::relu(self.gn.forward(self.conv.forward(x)))
+        activation::relu(self.gn.forward(convolve(&self.conv, x)))
     }
 }
 
@@ -67,6 +72,11 @@ impl FrozenNorm {
             param.set_require_grad(false)
         };
         Self { weight: fixed(1.0), bias: fixed(0.0), running_mean: fixed(0.0), running_var: fixed(1.0) }
+    }
+
+    /// Takes so much from the mean of each channel.
+    pub(super) fn lower_mean(&mut self, by: Tensor<1>) {
+        self.running_mean = Param::from_tensor(self.running_mean.val() - by).set_require_grad(false);
     }
 
     pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {

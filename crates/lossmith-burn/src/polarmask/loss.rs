@@ -31,14 +31,17 @@ impl Criterion {
     /// With this loss on the rays and this form of centerness.
     ///
     /// # Errors
-    /// A loss that is not one of rays, or parameters that do not fit; soft centerness of fewer than four rays.
+    /// A loss that is not one of rays, or parameters that do not fit; too few rays for the form of centerness.
     pub fn new(rays: &Spec, centerness: Centerness, ray_count: usize) -> Result<Self, LossError> {
         let of_rays = matches!(rays, Spec::Named(a) if a.entry().family == Family::Rays && has_ray_inputs(a.entry()));
         if !of_rays {
             return Err(LossError::Spec(format!("'{rays}' is no loss on rays: expected polar-iou or smooth-l1-rays")));
         }
-        if centerness == Centerness::Soft && ray_count < 4 {
-            return Err(LossError::Spec(format!("soft centerness needs 4 rays or more, found {ray_count}")));
+        if ray_count < centerness.least_rays() {
+            let least = centerness.least_rays();
+            return Err(LossError::Spec(format!(
+                "this form of centerness needs {least} rays or more, found {ray_count}"
+            )));
         }
         Ok(Self { rays: rays.build()?, centerness, ray_count })
     }

@@ -23,9 +23,9 @@ mod samples;
 mod train;
 pub mod weights;
 
-pub use detect::{DetectSettings, Detection, Overlap, Score, detect};
+pub use detect::{DetectSettings, Detection, Overlap, Score, detect, label_image, paint};
 pub use draw::draw;
 pub use loss::{BatchLoss, Criterion};
 pub use network::{BackboneKind, ConfigError, Output, PolarMask, PolarMaskConfig};
-pub use samples::{Sample, batch, samples};
-pub use train::{Progress, TrainError, TrainSettings, continue_from, train};
+pub use samples::{Sample, Turn, batch, samples};
+pub use train::{Progress, TrainError, TrainSettings, Turns, continue_from, train};

@@ -13,7 +13,7 @@ use lossmith::polar::RayFan;
 use lossmith::polar::targets::{Assigner, Level, PUBLISHED_LEVELS, PUBLISHED_RADIUS};
 use serde::{Deserialize, Serialize};
 
-use super::layers::{ConvBlock, begin, conv, upsample};
+use super::layers::{ConvBlock, begin, conv, convolve, upsample};
 use super::light::{self, Light};
 use super::resnet::{self, Resnet, Style};
 
@@ -201,17 +201,17 @@ impl Pyramid {
 
     fn forward(&self, features: [Tensor<4>; 3]) -> Vec<Tensor<4>> {
         let mut merged: Vec<Tensor<4>> =
-            self.lateral_convs.iter().zip(features).map(|(conv, feature)| conv.forward(feature)).collect();
+            self.lateral_convs.iter().zip(features).map(|(conv, feature)| convolve(conv, feature)).collect();
         for coarse in (1..merged.len()).rev() {
             let [_, _, rows, columns] = merged[coarse - 1].dims();
             merged[coarse - 1] = merged[coarse - 1].clone() + upsample(merged[coarse].clone(), rows, columns);
         }
         let (same, extra) = self.fpn_convs.split_at(merged.len());
-        let mut levels: Vec<Tensor<4>> = same.iter().zip(merged).map(|(conv, x)| conv.forward(x)).collect();
+        let mut levels: Vec<Tensor<4>> = same.iter().zip(merged).map(|(conv, x)| convolve(conv, x)).collect();
         for (i, conv) in extra.iter().enumerate() {
             let coarsest = levels[levels.len() - 1].clone();
             let x = if i == 0 { coarsest } else { activation::relu(coarsest) };
-            levels.push(conv.forward(x));
+            levels.push(convolve(conv, x));
         }
         levels
     }
@@ -256,9 +256,9 @@ impl Head {
         for (x, scale) in levels.into_iter().zip(&self.scales_mask) {
             let class = self.cls_convs.iter().fold(x.clone(), |x, block| block.forward(x));
             let mask = self.mask_convs.iter().fold(x, |x, block| block.forward(x));
-            classes.push(points(self.polar_cls.forward(class.clone())));
-            centerness.push(points(self.polar_centerness.forward(class)));
-            let distance = self.polar_mask.forward(mask) * scale.scale.val().reshape([1, 1, 1, 1]);
+            classes.push(points(convolve(&self.polar_cls, class.clone())));
+            centerness.push(points(convolve(&self.polar_centerness, class)));
+            let distance = convolve(&self.polar_mask, mask) * scale.scale.val().reshape([1, 1, 1, 1]);
             rays.push(points(distance.exp()));
         }
         let centerness = Tensor::cat(centerness, 1);

@@ -4,13 +4,14 @@
 //!
 //! Reference: He et al., Deep Residual Learning for Image Recognition, CVPR 2016.
 
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::tensor::{Device, Tensor, activation};
 
-use super::layers::{FrozenNorm, conv};
+use super::layers::{FrozenNorm, conv, convolve};
+use super::samples::NORMAL;
 
 /// The channels of the features at strides 8, 16 and 32.
 pub(super) const CHANNELS: [usize; 3] = [512, 1024, 2048];
@@ -78,9 +79,26 @@ impl Resnet {
         }
     }
 
+    /// Makes weights that were learned on colours as Caffe has them (blue first, bytes less a mean) say the same of ours.
+    ///
+    /// Theirs is `s x + m - c` of our `x`, with our deviation `s` and mean `m` and their mean `c`: the first convolution takes
+    /// the factor, the mean of its normalisation the constant. Only the zeros around the picture differ, by half a byte.
+    pub(super) fn take_caffe_colours(&mut self) {
+        const CAFFE: [f32; 3] = [122.7717, 115.9465, 102.9801];
+        let weight = self.conv1.weight.val();
+        let device = weight.device();
+        let colours = |values: [f32; 3]| Tensor::<1>::from_data(values, &device).reshape([1, 3, 1, 1]);
+        let turned = weight.flip([1]);
+        let offset = std::array::from_fn(|c| NORMAL[c].0 - CAFFE[c]);
+        let constant = (turned.clone() * colours(offset)).sum_dim(3).sum_dim(2).sum_dim(1);
+        let channels = constant.dims()[0];
+        self.conv1.weight = Param::from_tensor(turned * colours(NORMAL.map(|(_, deviation)| deviation)));
+        self.bn1.lower_mean(constant.reshape([channels]));
+    }
+
     /// `[N,3,H,W]` to the features at strides 8, 16 and 32.
     pub fn forward(&self, x: Tensor<4>) -> [Tensor<4>; 3] {
-        let x = self.pool.forward(activation::relu(self.bn1.forward(self.conv1.forward(x))));
+        let x = self.pool.forward(activation::relu(self.bn1.forward(convolve(&self.conv1, x))));
         let stage = |x: Tensor<4>, blocks: &[Bottleneck]| blocks.iter().fold(x, |x, block| block.forward(x));
         let c3 = stage(stage(x, &self.layer1), &self.layer2);
         let c4 = stage(c3.clone(), &self.layer3);
@@ -111,11 +129,11 @@ impl Bottleneck {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let y = activation::relu(self.bn1.forward(self.conv1.forward(x.clone())));
-        let y = activation::relu(self.bn2.forward(self.conv2.forward(y)));
-        let y = self.bn3.forward(self.conv3.forward(y));
+        let y = activation::relu(self.bn1.forward(convolve(&self.conv1, x.clone())));
+        let y = activation::relu(self.bn2.forward(convolve(&self.conv2, y)));
+        let y = self.bn3.forward(convolve(&self.conv3, y));
         let x = match &self.downsample {
-            Some(shortcut) => shortcut.norm.forward(shortcut.conv.forward(x)),
+            Some(shortcut) => shortcut.norm.forward(convolve(&shortcut.conv, x)),
             None => x,
         };
         activation::relu(x + y)

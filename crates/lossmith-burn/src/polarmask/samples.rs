@@ -3,39 +3,53 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use lossmith::polar::targets::{Object, Shape};
-use lossmith::polar::{Bounds, Polygon, contour};
+use lossmith::polar::{Bounds, Point, Polygon, contour};
+use lossmith_data::DataError;
 use lossmith_data::coco::{Annotation, Coco, Image, Segmentation};
+use lossmith_data::instance_set::{Part, Source};
 use lossmith_data::picture::Picture;
 use rayon::prelude::*;
 
 /// Mean and standard deviation of ImageNet's red, green and blue, in bytes: what torchvision's networks expect.
-const NORMAL: [(f32, f32); 3] = [(123.675, 58.395), (116.28, 57.12), (103.53, 57.375)];
+pub(super) const NORMAL: [(f32, f32); 3] = [(123.675, 58.395), (116.28, 57.12), (103.53, 57.375)];
 
-/// One picture of the network's size and its objects.
+/// One picture and its objects, as the network learns them.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// Of the network's size.
-    pub picture: Picture,
-    /// In pixels of `picture`; classes from 1 in the order of the ground truth's categories.
-    pub objects: Vec<Object>,
+    /// In memory it is of the network's size, in a file of any.
+    source: Source,
+    width: usize,
+    height: usize,
+    /// In pixels of the network's input; classes from 1 in the order of the ground truth's categories.
+    objects: Vec<Object>,
 }
 
 /// What a network learns from ground truth and its pictures, in the same order. Crowds and objects of less than a pixel are
-/// left out.
+/// left out. Pictures stay in memory unless they are too many.
 ///
-/// # Panics
-/// If there are not as many pictures as images.
-pub fn samples(truth: &Coco, pictures: &[Picture], width: usize, height: usize) -> Vec<Sample> {
-    assert_eq!(truth.images.len(), pictures.len(), "one picture for each image");
-    truth
-        .images
-        .par_iter()
-        .zip(pictures)
-        .map(|(image, picture)| Sample {
-            picture: picture.resized(width, height),
-            objects: objects(truth, image, width, height),
-        })
-        .collect()
+/// # Errors
+/// A picture that cannot be read, or is not of the size that the ground truth says.
+pub fn samples(part: &Part, width: usize, height: usize) -> Result<Vec<Sample>, DataError> {
+    const KEPT: usize = 1 << 30;
+    let kept = part.pictures.len().saturating_mul(3 * width * height) <= KEPT;
+    let sample = |(image, source): (&Image, &Source)| {
+        let sized = |picture: Picture| check_size(&picture, image, source).map(|()| picture.resized(width, height));
+        let source = if kept { Source::Here(sized(source.load()?)?) } else { source.clone() };
+        Ok(Sample { source, width, height, objects: objects(&part.truth, image, width, height) })
+    };
+    part.truth.images.par_iter().zip(&part.pictures).map(sample).collect()
+}
+
+fn check_size(picture: &Picture, image: &Image, source: &Source) -> Result<(), DataError> {
+    let (width, height) = (image.width as usize, image.height as usize);
+    if (picture.width, picture.height) == (width, height) {
+        return Ok(());
+    }
+    let found = format!("{} x {} pixels, but its ground truth says {width} x {height}", picture.width, picture.height);
+    Err(match source {
+        Source::File(path) => DataError::content(path, found),
+        Source::Here(_) => DataError::Argument(format!("picture {}: {found}", image.file_name)),
+    })
 }
 
 fn objects(truth: &Coco, image: &Image, width: usize, height: usize) -> Vec<Object> {
@@ -78,29 +92,73 @@ pub(super) fn largest_part(annotation: &Annotation, image: &Image) -> Option<Pol
     }
 }
 
+/// How a picture is turned before it is learned: first along its diagonal, then left to right, then upside down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// Rows become columns; for square pictures.
+    pub diagonal: bool,
+    /// Left becomes right.
+    pub across: bool,
+    /// Top becomes bottom.
+    pub down: bool,
+}
+
 impl Sample {
-    /// Turned left to right.
-    #[must_use]
-    pub fn flipped(&self) -> Self {
-        let mut picture = self.picture.clone();
-        for row in picture.pixels.chunks_exact_mut(3 * picture.width) {
-            let (pixels, _) = row.as_chunks_mut::<3>();
-            pixels.reverse();
-        }
-        let width = picture.width as f64;
-        let objects = self.objects.iter().map(|object| Object {
-            class: object.class,
-            bounds: Bounds { left: width - object.bounds.right, right: width - object.bounds.left, ..object.bounds },
-            shape: match &object.shape {
-                Shape::Outline(outline) => Shape::Outline(outline.flipped(width)),
-                // A pixel's middle moves to the other side: column c becomes width - 1 - c.
-                Shape::Pixels(pixels) => {
-                    Shape::Pixels(pixels.iter().map(|[x, y]| [picture.width as i64 - 1 - x, *y]).collect())
-                }
-            },
-        });
-        Self { objects: objects.collect(), picture }
+    /// The objects, not turned.
+    pub fn objects(&self) -> &[Object] {
+        &self.objects
     }
+
+    /// The picture of the network's size and its objects, turned.
+    ///
+    /// # Errors
+    /// A file that can no longer be read.
+    pub fn view(&self, turn: Turn) -> Result<(Picture, Vec<Object>), DataError> {
+        let picture = self.source.load()?.resized(self.width, self.height);
+        let objects = self.objects.iter().map(|object| turn.object(object, self.width, self.height)).collect();
+        Ok((turn.picture(picture), objects))
+    }
+}
+
+impl Turn {
+    fn picture(self, picture: Picture) -> Picture {
+        if self == Self::default() {
+            return picture;
+        }
+        let (width, height) = (picture.width, picture.height);
+        let mut pixels = Vec::with_capacity(picture.pixels.len());
+        for y in 0..height {
+            for x in 0..width {
+                // Each step undone, the last one first.
+                let y = if self.down { height - 1 - y } else { y };
+                let x = if self.across { width - 1 - x } else { x };
+                let (x, y) = if self.diagonal { (y, x) } else { (x, y) };
+                pixels.extend_from_slice(&picture.pixels[3 * (y * width + x)..][..3]);
+            }
+        }
+        Picture { pixels, ..picture }
+    }
+
+    fn object(self, object: &Object, width: usize, height: usize) -> Object {
+        let (far_x, far_y) = (width as f64, height as f64);
+        let place = |[x, y]: Point| -> Point {
+            let [x, y] = if self.diagonal { [y, x] } else { [x, y] };
+            [if self.across { far_x - x } else { x }, if self.down { far_y - y } else { y }]
+        };
+        let shape = match &object.shape {
+            Shape::Outline(outline) => Shape::Outline(outline.mapped(place)),
+            Shape::Pixels(pixels) => Shape::Pixels(pixels.iter().map(|pixel| middle(*pixel, place)).collect()),
+        };
+        let Bounds { left, top, right, bottom } = object.bounds;
+        let ([x0, y0], [x1, y1]) = (place([left, top]), place([right, bottom]));
+        let bounds = Bounds { left: x0.min(x1), top: y0.min(y1), right: x0.max(x1), bottom: y0.max(y1) };
+        Object { class: object.class, bounds, shape }
+    }
+}
+
+/// A pixel goes where its middle goes.
+fn middle(pixel: [i64; 2], place: impl Fn(Point) -> Point) -> [i64; 2] {
+    place(pixel.map(|v| v as f64 + 0.5)).map(|v| v.floor() as i64)
 }
 
 /// Pictures of one size as the network's input, `[N,3,H,W]`, normalised.
@@ -127,14 +185,18 @@ mod tests {
 
     use super::*;
 
+    fn some(count: usize, side: usize) -> Part {
+        shapes::make(0, count, side, 5).unwrap().into()
+    }
+
     #[test]
     fn covered_and_whole_figures_become_outlines_of_their_area() {
-        let made = shapes::make(0, 30, 128, 5).unwrap();
-        let samples = samples(&made.truth, &made.pictures, 256, 128);
+        let part = some(30, 128);
+        let samples = samples(&part, 256, 128).unwrap();
         let all: usize = samples.iter().map(|s| s.objects.len()).sum();
-        assert_eq!(all, made.truth.annotations.len());
-        for (sample, image) in samples.iter().zip(&made.truth.images) {
-            let annotations = made.truth.annotations.iter().filter(|a| a.image_id == image.id);
+        assert_eq!(all, part.truth.annotations.len());
+        for (sample, image) in samples.iter().zip(&part.truth.images) {
+            let annotations = part.truth.annotations.iter().filter(|a| a.image_id == image.id);
             for (object, annotation) in sample.objects.iter().zip(annotations) {
                 let Shape::Outline(outline) = &object.shape else { panic!("outlines are exact") };
                 // Stretched to twice the width; parts cut off by a covering figure are lost.
@@ -144,14 +206,31 @@ mod tests {
     }
 
     #[test]
-    fn turned_twice_is_as_before() {
-        let made = shapes::make(0, 1, 64, 5).unwrap();
-        let sample = &samples(&made.truth, &made.pictures, 64, 64)[0];
-        let twice = sample.flipped().flipped();
-        assert_eq!(twice.picture, sample.picture);
-        assert_ne!(sample.flipped().picture, sample.picture);
-        for (a, b) in twice.objects.iter().zip(&sample.objects) {
-            assert!((a.bounds.left - b.bounds.left).abs() < 1e-9);
+    fn objects_turn_with_their_picture() {
+        // One white pixel, and an object around it.
+        let mut picture = Picture { width: 8, height: 8, pixels: vec![0; 3 * 64] };
+        picture.pixels[3 * (8 + 5)..][..3].fill(255);
+        let outline = Polygon::from_flat(&[5.0, 1.0, 6.0, 1.0, 6.0, 2.0, 5.0, 2.0]).unwrap();
+        let bounds = outline.bounds();
+        for which in 0..8 {
+            let turn = Turn { diagonal: which & 1 > 0, across: which & 2 > 0, down: which & 4 > 0 };
+            let white = turn.picture(picture.clone()).pixels.iter().position(|v| *v == 255).unwrap() / 3;
+            let (x, y) = ((white % 8) as f64, (white / 8) as f64);
+            let whole = Object { class: 1, bounds, shape: Shape::Outline(outline.clone()) };
+            let turned = turn.object(&whole, 8, 8);
+            assert_eq!(turned.bounds, Bounds { left: x, top: y, right: x + 1.0, bottom: y + 1.0 }, "{turn:?}");
+            let Shape::Outline(outline) = turned.shape else { panic!("an outline stays one") };
+            assert_eq!(outline.bounds(), turned.bounds);
+            let pixel = Object { class: 1, bounds, shape: Shape::Pixels(vec![[5, 1]]) };
+            assert_eq!(turn.object(&pixel, 8, 8).shape, Shape::Pixels(vec![[x as i64, y as i64]]));
         }
+    }
+
+    #[test]
+    fn a_picture_of_another_size_is_named() {
+        let mut part = some(2, 64);
+        part.truth.images[1].width = 63;
+        let message = samples(&part, 64, 64).unwrap_err().to_string();
+        assert_eq!(message, "picture 000001.png: 64 x 64 pixels, but its ground truth says 63 x 64");
     }
 }

@@ -1,4 +1,4 @@
-//! Training: AdamW with warm-up and a cosine, left-right flips, gradients cut at a length.
+//! Training: AdamW with warm-up and a cosine, turned pictures, gradients cut at a length.
 
 use std::ops::ControlFlow;
 
@@ -7,6 +7,7 @@ use burn::module::Module;
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::Device;
 use lossmith::loss::{Centerness, LossError, Spec};
+use lossmith_data::DataError;
 use lossmith_data::picture::Picture;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
@@ -16,7 +17,18 @@ use serde::{Deserialize, Serialize};
 
 use super::loss::Criterion;
 use super::network::{ConfigError, PolarMask, PolarMaskConfig};
-use super::samples::{Sample, batch};
+use super::samples::{Sample, Turn, batch};
+
+/// How pictures may be turned while they are learned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Turns {
+    /// Left to right or not, as published: for pictures that have an up and a down.
+    #[default]
+    Flip,
+    /// All eight of a square.
+    All,
+}
 
 /// How a network is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,14 +36,16 @@ use super::samples::{Sample, batch};
 pub struct TrainSettings {
     /// The loss on the rays.
     pub loss: String,
-    /// Whether the centerness is soft, as in PolarMask++.
-    pub soft_centerness: bool,
+    /// What the centerness is.
+    pub centerness: Centerness,
     /// How often every picture is seen.
     pub epochs: usize,
     /// Pictures at once.
     pub batch: usize,
     /// The greatest rate, reached after the warm-up.
     pub rate: f64,
+    /// How pictures are turned.
+    pub turns: Turns,
     /// Random numbers: weights, order, flips.
     pub seed: u64,
 }
@@ -39,7 +53,8 @@ pub struct TrainSettings {
 impl Default for TrainSettings {
     fn default() -> Self {
         let loss = "polar-iou".to_owned();
-        Self { loss, soft_centerness: false, epochs: 20, batch: 8, rate: 2e-3, seed: 0 }
+        let centerness = Centerness::Hard;
+        Self { loss, centerness, epochs: 20, batch: 8, rate: 2e-3, turns: Turns::Flip, seed: 0 }
     }
 }
 
@@ -52,6 +67,9 @@ pub enum TrainError {
     /// The loss cannot be made, or says that the training has diverged.
     #[error(transparent)]
     Loss(#[from] LossError),
+    /// A picture can no longer be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
     /// Nothing to learn from.
     #[error("there are no pictures with an object to learn from")]
     NoSamples,
@@ -69,6 +87,8 @@ pub struct Progress {
     pub steps: usize,
     /// From 1.
     pub epoch: usize,
+    /// Epochs in all.
+    pub epochs: usize,
     /// The three parts of the loss of this batch: class, rays, centerness.
     pub parts: [(&'static str, f64); 3],
 }
@@ -104,9 +124,11 @@ pub fn continue_from(
     device: &Device,
     watch: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
 ) -> Result<PolarMask, TrainError> {
-    check(settings, samples)?;
-    let centerness = if settings.soft_centerness { Centerness::Soft } else { Centerness::Hard };
-    let criterion = Criterion::new(&Spec::parse(&settings.loss)?, centerness, config.rays)?;
+    settings.check(config)?;
+    if samples.iter().all(|s| s.objects().is_empty()) {
+        return Err(TrainError::NoSamples);
+    }
+    let criterion = settings.criterion(config)?;
     let assigner = config.assigner()?;
     const LONGEST_GRADIENT: f32 = 10.0;
     let mut optimizer = AdamWConfig::new()
@@ -118,24 +140,21 @@ pub fn continue_from(
     let steps = settings.epochs * samples.len().div_ceil(settings.batch);
     let mut step = 0;
     for epoch in 1..=settings.epochs {
-        let mut order: Vec<(usize, bool)> = (0..samples.len()).map(|i| (i, rng.random())).collect();
+        let mut order: Vec<(usize, Turn)> = (0..samples.len()).map(|i| (i, settings.turns.any(&mut rng))).collect();
         order.shuffle(&mut rng);
         for chosen in order.chunks(settings.batch) {
             step += 1;
-            let prepared: Vec<_> = chosen
-                .par_iter()
-                .map(|(index, flip)| {
-                    let sample = if *flip { samples[*index].flipped() } else { samples[*index].clone() };
-                    let targets = assigner.targets(&sample.objects, config.width, config.height);
-                    (sample.picture, targets)
-                })
-                .collect();
+            let prepare = |(index, turn): &(usize, Turn)| -> Result<_, DataError> {
+                let (picture, objects) = samples[*index].view(*turn)?;
+                Ok((picture, assigner.targets(&objects, config.width, config.height)))
+            };
+            let prepared = chosen.par_iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
             let (pictures, targets): (Vec<Picture>, Vec<_>) = prepared.into_iter().unzip();
             let output = network.forward(batch(&pictures.iter().collect::<Vec<_>>(), device));
             let loss = criterion.batch(&output, &targets)?;
             let gradients = GradientsParams::from_grads(loss.total.backward(), &network);
             network = optimizer.step(rate(settings.rate, step, steps), network, gradients);
-            if watch(&Progress { step, steps, epoch, parts: loss.parts }).is_break() {
+            if watch(&Progress { step, steps, epoch, epochs: settings.epochs, parts: loss.parts }).is_break() {
                 return Ok(network.valid());
             }
         }
@@ -143,17 +162,41 @@ pub fn continue_from(
     Ok(network.valid())
 }
 
-fn check(settings: &TrainSettings, samples: &[Sample]) -> Result<(), TrainError> {
-    if samples.iter().all(|s| s.objects.is_empty()) {
-        return Err(TrainError::NoSamples);
+impl Turns {
+    fn any(self, rng: &mut ChaCha8Rng) -> Turn {
+        let across = rng.random();
+        match self {
+            Self::Flip => Turn { across, ..Turn::default() },
+            Self::All => Turn { across, down: rng.random(), diagonal: rng.random() },
+        }
     }
-    if settings.batch == 0 || settings.epochs == 0 {
-        return Err(TrainError::Setting("batch and epochs: expected 1 or more".to_owned()));
+}
+
+impl TrainSettings {
+    /// Whether this network can be trained so.
+    ///
+    /// # Errors
+    /// A loss that is not one of rays, a number out of range, turns that the network's size does not allow.
+    pub fn check(&self, config: &PolarMaskConfig) -> Result<(), TrainError> {
+        self.criterion(config)?;
+        if self.batch == 0 || self.epochs == 0 {
+            return Err(TrainError::Setting("batch and epochs: expected 1 or more".to_owned()));
+        }
+        if self.turns == Turns::All && config.width != config.height {
+            let size = format!("{} x {}", config.width, config.height);
+            return Err(TrainError::Setting(format!(
+                "turns: 'all' needs a square network, found {size}; choose 'flip'"
+            )));
+        }
+        if !(self.rate.is_finite() && self.rate > 0.0) {
+            return Err(TrainError::Setting(format!("rate: expected a number above 0, found {}", self.rate)));
+        }
+        Ok(())
     }
-    if !(settings.rate.is_finite() && settings.rate > 0.0) {
-        return Err(TrainError::Setting(format!("rate: expected a number above 0, found {}", settings.rate)));
+
+    fn criterion(&self, config: &PolarMaskConfig) -> Result<Criterion, LossError> {
+        Criterion::new(&Spec::parse(&self.loss)?, self.centerness, config.rays)
     }
-    Ok(())
 }
 
 /// A straight rise over the first twentieth, then a cosine down to a hundredth.

@@ -70,12 +70,17 @@ pub fn load_backbone(network: &mut PolarMask, path: &Path) -> Result<(), Weights
     }
 }
 
-/// Loads a published PolarMask's checkpoint, whose tensors lie under `state_dict`.
+/// Loads a published PolarMask's checkpoint, whose tensors lie under `state_dict`. It was learned on colours as Caffe has
+/// them; its first layer is changed so that it sees the same in ours.
 ///
 /// # Errors
 /// As [`load_backbone`].
 pub fn load_published(network: &mut PolarMask, path: &Path) -> Result<(), WeightsError> {
-    load(network, path, PUBLISHED, Some("state_dict"))
+    load(network, path, PUBLISHED, Some("state_dict"))?;
+    if let Backbone::Resnet(resnet) = &mut network.backbone {
+        resnet.take_caffe_colours();
+    }
+    Ok(())
 }
 
 /// Loads what [`save`] wrote.

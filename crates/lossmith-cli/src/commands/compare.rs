@@ -3,7 +3,7 @@
 use clap::Subcommand;
 
 use crate::output::Answer;
-use crate::tasks::{classifier, cmat, embedding};
+use crate::tasks::{classifier, cmat, embedding, polarmask};
 
 /// The arguments of `compare`.
 #[derive(Debug, clap::Args)]
@@ -20,6 +20,8 @@ enum Task {
     Cmat(cmat::compare::Args),
     /// Losses for instance segmentation by embedding
     Embedding(embedding::compare::Args),
+    /// Losses for instance segmentation by rays
+    Polarmask(polarmask::compare::Args),
 }
 
 pub fn run(args: Args) -> anyhow::Result<Answer> {
@@ -27,5 +29,6 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
         Task::Classifier(args) => classifier::compare::run(&args),
         Task::Cmat(args) => cmat::compare::run(args),
         Task::Embedding(args) => embedding::compare::run(&args),
+        Task::Polarmask(args) => polarmask::compare::run(&args),
     }
 }

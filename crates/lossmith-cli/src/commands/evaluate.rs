@@ -1,7 +1,7 @@
 //! `lossmith evaluate PROTOCOL --truth T --predictions P`.
 
 mod cityscapes;
-mod coco;
+pub mod coco;
 mod instances;
 mod openimages_vrd;
 mod relations;

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 
 use crate::output::Answer;
-use crate::tasks::{cmat, embedding};
+use crate::tasks::{cmat, embedding, polarmask};
 
 /// The arguments of `predict`.
 #[derive(Debug, clap::Args)]
@@ -18,11 +18,14 @@ enum Task {
     Cmat(cmat::predict::Args),
     /// Count and outline the instances in your images
     Embedding(embedding::predict::Args),
+    /// Outline the objects in your images
+    Polarmask(polarmask::predict::Args),
 }
 
 pub fn run(args: Args) -> anyhow::Result<Answer> {
     match args.task {
         Task::Cmat(args) => cmat::predict::run(args),
         Task::Embedding(args) => embedding::predict::run(&args),
+        Task::Polarmask(args) => polarmask::predict::run(&args),
     }
 }

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 
 use crate::output::Answer;
-use crate::tasks::{classifier, cmat, embedding};
+use crate::tasks::{classifier, cmat, embedding, polarmask};
 
 /// The arguments of `train`.
 #[derive(Debug, clap::Args)]
@@ -20,6 +20,8 @@ enum Task {
     Cmat(cmat::train::Args),
     /// A network for instance segmentation by embedding
     Embedding(embedding::train::Args),
+    /// A network for instance segmentation by rays
+    Polarmask(polarmask::train::Args),
 }
 
 pub fn run(args: Args) -> anyhow::Result<Answer> {
@@ -27,5 +29,6 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
         Task::Classifier(args) => classifier::train::run(&args),
         Task::Cmat(args) => cmat::train::run(args),
         Task::Embedding(args) => embedding::train::run(&args),
+        Task::Polarmask(args) => polarmask::train::run(&args),
     }
 }

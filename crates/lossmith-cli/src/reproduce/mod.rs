@@ -2,6 +2,7 @@
 
 mod discriminative;
 mod glo;
+mod polarmask;
 
 use std::path::PathBuf;
 
@@ -17,6 +18,12 @@ pub static EXPERIMENTS: &[&Experiment] = &[
     &discriminative::TOY,
     &discriminative::TABLE1,
     &discriminative::TABLE3,
+    &polarmask::UPPER_BOUND,
+    &polarmask::REPRESENTATION,
+    &polarmask::LOSS,
+    &polarmask::RAYS,
+    &polarmask::CENTERNESS,
+    &polarmask::TABLE2,
 ];
 
 /// A published table or figure that can be made anew.

@@ -3,6 +3,8 @@
 pub mod classifier;
 pub mod cmat;
 pub mod embedding;
+pub mod inputs;
+pub mod polarmask;
 
 use std::path::Path;
 

@@ -7,7 +7,6 @@
 use std::f64::consts::TAU;
 use std::path::Path;
 
-use image::{ImageEncoder, codecs::png::PngEncoder};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 use rayon::prelude::*;
@@ -88,20 +87,11 @@ pub fn write(folder: &Path, train: usize, test: usize, seed: u64) -> Result<()> 
     atomic::new_folder(&pictures)?;
     for (name, part) in parts {
         for (image, picture) in part.truth.images.iter().zip(&part.pictures) {
-            let path = pictures.join(&image.file_name);
-            let png = png(picture).map_err(|e| DataError::content(&path, e.to_string()))?;
-            atomic::write(&path, &png)?;
+            picture.write(&pictures.join(&image.file_name))?;
         }
         part.truth.write(&folder.join(name))?;
     }
     Ok(())
-}
-
-fn png(picture: &Picture) -> image::ImageResult<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let (width, height) = (picture.width as u32, picture.height as u32);
-    PngEncoder::new(&mut bytes).write_image(&picture.pixels, width, height, image::ExtendedColorType::Rgb8)?;
-    Ok(bytes)
 }
 
 fn categories() -> Vec<Category> {

@@ -3,6 +3,7 @@
 //! ```text
 //! hard: c_i = sqrt(min_r t_ir / max_r t_ir)
 //! soft: c_i = sqrt(ratio(F1, F3) * ratio(F2, F4)),  F_q = mean of the rays of quadrant q,  ratio = smaller / larger
+//! box:  c_i = sqrt(ratio(left, right) * ratio(top, bottom)),  sides of the box around the ends of the rays
 //! L     = mean_i ( max(z_i, 0) - z_i c_i + log(1 + exp(-abs(z_i))) )
 //! ```
 //!
@@ -10,13 +11,15 @@
 //!
 //! Input: `prediction` `[N]` logits `z`, `target` `[N,R]` true distances from which `c` is made.
 //!
-//! Corners: rays that are all 0 have centerness 0; the soft form needs at least 4 rays. Finite for every finite logit.
+//! Corners: rays that are all 0 have centerness 0; the soft and the box form need at least 4 rays. Finite for every finite logit.
 //!
-//! Reference: Xie et al., PolarMask, CVPR 2020, equation 2 (hard); Xie et al., PolarMask++, arXiv 2105.02184 (soft).
+//! Reference: Xie et al., PolarMask, CVPR 2020, equation 2 (hard); Xie et al., PolarMask++, arXiv 2105.02184 (soft);
+//! Tian et al., FCOS, ICCV 2019, equation 3 (box; what polar centerness was published against).
 
 use ndarray::{Array1, ArrayD, ArrayView1, ArrayView2, Axis, IxDyn};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
+use serde::{Deserialize, Serialize};
 
 use super::rays::two_dimensions;
 use super::{Arguments, Entry, Evaluation, Family, InputSpec, Inputs, Loss, LossError, Param, ParamKind, ScalarType};
@@ -49,8 +52,8 @@ pub(super) static ENTRY: Entry = Entry {
     ],
     params: &[Param {
         name: "form",
-        kind: ParamKind::Choice { default: "hard", choices: &["hard", "soft"] },
-        doc: "hard: shortest against longest ray; soft: means of opposite quadrants",
+        kind: ParamKind::Choice { default: "hard", choices: &["hard", "soft", "box"] },
+        doc: "hard: shortest against longest ray; soft: means of opposite quadrants; box: opposite sides of the box, as FCOS",
     }],
     example,
     build: |arguments| Ok(Box::new(PolarCenterness::from_arguments(arguments))),
@@ -65,16 +68,24 @@ fn example(seed: u64) -> Inputs {
 }
 
 /// How centerness is made from rays.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Centerness {
     /// Shortest against longest ray (PolarMask).
     #[default]
     Hard,
     /// Means of opposite quadrants (PolarMask++); needs at least 4 rays.
     Soft,
+    /// Opposite sides of the box around the ends of the rays (FCOS); needs at least 4 rays.
+    Box,
 }
 
 impl Centerness {
+    /// The fewest rays that it can be made from.
+    pub fn least_rays(self) -> usize {
+        if self == Self::Hard { 1 } else { 4 }
+    }
+
     /// The centerness of one object, from 0 to 1; 0 where the rays are all 0.
     pub fn of(self, rays: &[f32]) -> f32 {
         match self {
@@ -89,6 +100,16 @@ impl Centerness {
                     rays.iter().sum::<f32>() / rays.len().max(1) as f32
                 };
                 (ratio(quadrant(0), quadrant(2)) * ratio(quadrant(1), quadrant(3))).sqrt()
+            }
+            Self::Box => {
+                let turn = std::f32::consts::TAU / rays.len() as f32;
+                let mut sides = [0.0f32; 4];
+                for (i, ray) in rays.iter().enumerate() {
+                    let (sin, cos) = (i as f32 * turn).sin_cos();
+                    let reach = [-ray * sin, ray * sin, -ray * cos, ray * cos];
+                    sides.iter_mut().zip(reach).for_each(|(side, reach)| *side = side.max(reach));
+                }
+                (ratio(sides[0], sides[1]) * ratio(sides[2], sides[3])).sqrt()
             }
         }
     }
@@ -135,7 +156,12 @@ pub struct PolarCenterness {
 
 impl PolarCenterness {
     fn from_arguments(arguments: &Arguments) -> Self {
-        Self { form: if arguments.choice("form") == "soft" { Centerness::Soft } else { Centerness::Hard } }
+        let form = match arguments.choice("form") {
+            "soft" => Centerness::Soft,
+            "box" => Centerness::Box,
+            _ => Centerness::Hard,
+        };
+        Self { form }
     }
 
     /// With centerness of this form.
@@ -148,7 +174,7 @@ impl PolarCenterness {
     /// # Errors
     /// Another number of rows, too few rays, a target that is negative or not finite.
     pub fn evaluate_rays(&self, prediction: ArrayView1<f32>, target: ArrayView2<f32>) -> Result<Evaluation, LossError> {
-        let least = if self.form == Centerness::Soft { 4 } else { 1 };
+        let least = self.form.least_rays();
         if target.ncols() < least {
             return Err(LossError::input("target", format!("expected {least} rays or more, found {}", target.ncols())));
         }
@@ -201,6 +227,12 @@ mod tests {
         dented[0] = 1.0;
         assert_eq!(Centerness::Hard.of(&dented), 0.5);
         assert!(Centerness::Soft.of(&dented) > 0.95);
+        // FCOS sees the box alone: rays of a star about its middle are even to it.
+        let star: Vec<f32> = (0..8).map(|i| if i % 2 == 0 { 4.0 } else { 1.0 }).collect();
+        assert_eq!((Centerness::Hard.of(&star), Centerness::Box.of(&star)), (0.5, 1.0));
+        // Left 2, right 8, top and bottom 4.
+        assert!((Centerness::Box.of(&[4.0, 8.0, 4.0, 2.0]) - 0.5).abs() < 1e-6);
+        assert_eq!(Centerness::Box.of(&[0.0; 4]), 0.0);
         assert_eq!((Centerness::Hard.of(&[0.0; 4]), Centerness::Soft.of(&[0.0; 4])), (0.0, 0.0));
     }
 

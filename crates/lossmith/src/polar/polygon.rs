@@ -145,10 +145,10 @@ impl Polygon {
         Self { points: self.points.iter().map(|p| [p[0] * x, p[1] * y]).collect() }
     }
 
-    /// The outline in an image of this width turned left to right.
+    /// The outline with every point moved.
     #[must_use]
-    pub fn flipped(&self, width: f64) -> Self {
-        Self { points: self.points.iter().map(|p| [width - p[0], p[1]]).collect() }
+    pub fn mapped(&self, place: impl Fn(Point) -> Point) -> Self {
+        Self { points: self.points.iter().map(|p| place(*p)).collect() }
     }
 }
 

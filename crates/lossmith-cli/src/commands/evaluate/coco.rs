@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use hotcoco::params::IouType;
 use hotcoco::{COCO, COCOeval};
 use lossmith_data::coco;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::output::{Answer, Table, print, print_json};
 
@@ -38,7 +38,7 @@ enum Compared {
 }
 
 /// The twelve figures in their order; -1 where there is nothing to measure, as pycocotools has it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(non_snake_case, reason = "the field's own names")]
 pub struct Figures {
     /// Mean over the thresholds 0.50 to 0.95.
@@ -94,6 +94,14 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
         print(&table(&figures)?)?;
     }
     Ok(Answer::Yes)
+}
+
+/// The figures of the masks of detections that are in memory.
+pub fn of_masks(truth: &coco::Coco, detections: &[coco::Detection]) -> anyhow::Result<Figures> {
+    // The evaluator's types are COCO's JSON: what we write is what it reads.
+    let truth = COCO::from_dataset(serde_json::from_str(&serde_json::to_string(truth)?)?);
+    let results = truth.load_res_anns(serde_json::from_str(&serde_json::to_string(detections)?)?)?;
+    Ok(figures(truth, results, Compared::Segm)?)
 }
 
 /// Evaluates detections against ground truth.

@@ -14,6 +14,7 @@ use super::open;
 use crate::interrupt::{self, Interrupted};
 use crate::output::{self, Answer, Table};
 use crate::run::Run;
+use crate::tasks::inputs;
 
 /// The arguments of `predict embedding`.
 #[derive(Debug, clap::Args)]
@@ -58,11 +59,11 @@ enum Procedure {
 
 pub fn run(args: &Args) -> anyhow::Result<Answer> {
     let model = open(&Run::open(&args.model)?)?;
-    let images = images(&args.inputs)?;
+    let images = inputs::pictures(&args.inputs)?;
     let truth = args.truth.as_deref().map(label_images::find_labels).transpose()?;
     let truth_of = |name: &str| -> anyhow::Result<Option<Labels>> {
         let Some(truth) = &truth else { return Ok(None) };
-        let bare = bare(name);
+        let bare = inputs::bare(name);
         let path = truth.get(bare).with_context(|| format!("--truth: no label image for {bare}"))?;
         Ok(Some(label_images::read_labels(path)?))
     };
@@ -92,31 +93,6 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     Ok(Answer::Yes)
 }
 
-/// The images to predict, by names that are different from each other.
-fn images(inputs: &[PathBuf]) -> anyhow::Result<Vec<(String, PathBuf)>> {
-    let mut images: Vec<(String, PathBuf)> = Vec::new();
-    for input in inputs {
-        let files = if input.is_dir() { label_images::find_pictures(input)? } else { vec![input.clone()] };
-        for file in files {
-            let name = file.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-            if let Some((_, other)) = images.iter().find(|(n, _)| *n == name) {
-                bail!(
-                    "{} and {} would both be written as {name}; give them to two calls",
-                    other.display(),
-                    file.display()
-                );
-            }
-            images.push((name, file));
-        }
-    }
-    Ok(images)
-}
-
-/// A picture's name without what marks it as a picture.
-fn bare(name: &str) -> &str {
-    ["_image", "_rgb", "_img"].iter().find_map(|e| name.strip_suffix(e)).unwrap_or(name)
-}
-
 fn predict(model: &Model, args: &Args, name: &str, path: &Path, truth: Option<&Labels>) -> anyhow::Result<Prediction> {
     let picture = label_images::read_picture(path)?;
     if let Some(t) = truth.filter(|t| (t.height, t.width) != (picture.height, picture.width)) {
@@ -136,7 +112,7 @@ fn predict(model: &Model, args: &Args, name: &str, path: &Path, truth: Option<&L
     };
     let given = Given { truth, true_foreground: false };
     let found = model.predict(&picture, cluster, given).with_context(|| path.display().to_string())?;
-    let bare = bare(name);
+    let bare = inputs::bare(name);
     let file = |ending: &str| args.out.join(format!("{bare}{ending}"));
     label_images::write_labels(&file("_label.png"), &found.labels)?;
     label_images::write_picture(&file("_overlay.png"), &label_images::overlay(&picture, &found.labels))?;
@@ -155,7 +131,7 @@ fn report(args: &Args, counts: &[(String, Prediction)]) -> anyhow::Result<()> {
     let mut csv = "image,instances,mean_area,mean_score\n".to_owned();
     let mut rows = Vec::new();
     for (name, found) in counts {
-        let (name, n) = (bare(name), found.instances.len());
+        let (name, n) = (inputs::bare(name), found.instances.len());
         let area = mean(&|i| found.instances[i].area as f64, n);
         let score = mean(&|i| found.instances[i].score, n);
         table.row([name.to_owned(), n.to_string(), format!("{area:.1}"), format!("{score:.3}")]);

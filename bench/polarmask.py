@@ -1,0 +1,107 @@
+"""PolarMask's network on the CPU: ours on Burn against the same network in PyTorch eager, in turns, two threads.
+
+python3 bench/polarmask.py [ROUNDS]     (needs torch, torchvision)
+
+ResNet-50 with fixed batch normalisation, FPN P3-P7 of 256 channels, two towers of four group-normalised convolutions; five
+classes, 36 rays. A forward pass at 3 x 768 x 1280, and a training step (AdamW, gradients cut) of two pictures at 3 x 256 x 256.
+Targets are made outside of PyTorch's step and inside of ours.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+import torch
+import torchvision
+from torch import nn
+from torch.nn import functional as F
+from torchvision.models._utils import IntermediateLayerGetter
+from torchvision.ops import FrozenBatchNorm2d
+
+ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+PROGRAM = os.environ.get("TIME_POLARMASK", "target/release/examples/time_polarmask")
+torch.set_num_threads(2)
+
+
+def tower():
+    block = [[nn.Conv2d(256, 256, 3, padding=1, bias=False), nn.GroupNorm(32, 256), nn.ReLU()] for _ in range(4)]
+    return nn.Sequential(*sum(block, []))
+
+
+class PolarMask(nn.Module):
+    def __init__(self, classes=5, rays=36):
+        super().__init__()
+        resnet = torchvision.models.resnet50(weights=None, norm_layer=FrozenBatchNorm2d)
+        self.body = IntermediateLayerGetter(resnet, {"layer2": "c3", "layer3": "c4", "layer4": "c5"})
+        self.lateral = nn.ModuleList(nn.Conv2d(c, 256, 1) for c in (512, 1024, 2048))
+        self.smooth = nn.ModuleList(nn.Conv2d(256, 256, 3, padding=1, stride=s) for s in (1, 1, 1, 2, 2))
+        self.class_tower, self.mask_tower = tower(), tower()
+        self.classes, self.even = nn.Conv2d(256, classes, 3, padding=1), nn.Conv2d(256, 1, 3, padding=1)
+        self.mask = nn.Conv2d(256, rays, 3, padding=1)
+        self.scales = nn.Parameter(torch.ones(5))
+
+    def forward(self, x):
+        merged = [lateral(c) for lateral, c in zip(self.lateral, self.body(x).values(), strict=True)]
+        for i in (1, 0):
+            merged[i] = merged[i] + F.interpolate(merged[i + 1], size=merged[i].shape[-2:])
+        levels = [smooth(m) for smooth, m in zip(self.smooth, merged)]
+        levels.append(self.smooth[3](levels[-1]))
+        levels.append(self.smooth[4](levels[-1].relu()))
+        out = []
+        for level, scale in zip(levels, self.scales, strict=True):
+            said, rays = self.class_tower(level), self.mask_tower(level)
+            out.append((self.classes(said), self.even(said), (self.mask(rays) * scale).exp()))
+        return [torch.cat([o[i].flatten(2).transpose(1, 2) for o in out], 1) for i in range(3)]
+
+
+def timed(work):
+    start = time.perf_counter()
+    work()
+    return (time.perf_counter() - start) * 1e3
+
+
+def ours(what, width, height, batch):
+    command = [PROGRAM, what, "resnet50", str(width), str(height), str(batch), "1"]
+    return float(subprocess.run(command, check=True, capture_output=True).stdout)
+
+
+def main():
+    torch.manual_seed(0)
+    net = PolarMask()
+    wide, small = torch.randn(1, 3, 768, 1280), torch.randn(2, 3, 256, 256)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-5)
+    points = sum((256 // s) ** 2 for s in (8, 16, 32, 64, 128))
+    labels = (torch.rand(2, points, 5) < 0.01).float()
+    chosen, rays = torch.randint(points, (2, 20)), torch.rand(2, 20, 36) * 60 + 4
+    weight = (rays.amin(-1) / rays.amax(-1)).sqrt()
+
+    def forward():
+        with torch.no_grad():
+            net(wide)
+
+    def step():
+        classes, even, said = net(small)
+        said = said.gather(1, chosen[..., None].expand(-1, -1, 36))
+        iou = torch.log(torch.maximum(said, rays).sum(-1) / torch.minimum(said, rays).sum(-1))
+        loss = torchvision.ops.sigmoid_focal_loss(classes, labels).sum() / 42 + (iou * weight).sum() / weight.sum()
+        loss = loss + F.binary_cross_entropy_with_logits(even[..., 0].gather(1, chosen), weight)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 10.0)
+        optimizer.step()
+
+    forward(), step()
+    times = {"forward": ([], []), "step": ([], [])}
+    for _ in range(ROUNDS):
+        times["forward"][0].append(ours("forward", 1280, 768, 1))
+        times["forward"][1].append(timed(forward))
+        times["step"][0].append(ours("step", 256, 256, 2))
+        times["step"][1].append(timed(step))
+    for what, (mine, theirs) in times.items():
+        mine, theirs = statistics.median(mine), statistics.median(theirs)
+        print(f"{what:8} ours {mine:8.0f} ms, PyTorch {torch.__version__} {theirs:8.0f} ms, ratio {theirs / mine:.2f}")
+
+
+main()

@@ -1,0 +1,31 @@
+//! What a user names as input of `predict`: pictures and folders of pictures.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use lossmith_data::label_images;
+
+/// The pictures, by names that are different from each other.
+pub fn pictures(inputs: &[PathBuf]) -> anyhow::Result<Vec<(String, PathBuf)>> {
+    let mut pictures: Vec<(String, PathBuf)> = Vec::new();
+    for input in inputs {
+        let files = if input.is_dir() { label_images::find_pictures(input)? } else { vec![input.clone()] };
+        for file in files {
+            let name = file.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+            if let Some((_, other)) = pictures.iter().find(|(n, _)| *n == name) {
+                bail!(
+                    "{} and {} would both be written as {name}; give them to two calls",
+                    other.display(),
+                    file.display()
+                );
+            }
+            pictures.push((name, file));
+        }
+    }
+    Ok(pictures)
+}
+
+/// A picture's name without what marks it as a picture.
+pub fn bare(name: &str) -> &str {
+    ["_image", "_rgb", "_img"].iter().find_map(|e| name.strip_suffix(e)).unwrap_or(name)
+}

@@ -1,0 +1,125 @@
+//! `lossmith compare polarmask`.
+
+use std::path::PathBuf;
+
+use anyhow::ensure;
+use lossmith::loss::{Centerness, Spec};
+use lossmith::stats::{self, Verdict};
+use lossmith_burn::polarmask::Criterion;
+use serde_json::json;
+
+use super::score::Scores;
+use super::trials::Trials;
+use super::{Common, Recipe};
+use crate::commands::read_loss;
+use crate::output::{self, Answer, Table};
+use crate::run::Run;
+use crate::{interrupt, recipe};
+
+/// The arguments of `compare polarmask`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Every loss on the rays is trained once for every seed: on the same pictures, from the same weights, in the same order. The mask AP of the\n\
+test part is compared in pairs.\n\n\
+Example: lossmith compare polarmask --losses polar-iou,smooth-l1 --seeds 5")]
+pub struct Args {
+    #[command(flatten)]
+    common: Common,
+    /// The losses on the rays, with commas between them; `smooth-l1` is smooth-l1-rays(scale=0.3)
+    #[arg(long, value_name = "A,B")]
+    losses: String,
+    /// How many seeds
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(2..=1000))]
+    seeds: u64,
+    /// The level below which a corrected p-value counts
+    #[arg(long, value_name = "P", default_value_t = 0.05)]
+    alpha: f64,
+    /// The folder of the run; a new one under runs/ without it
+    #[arg(long, value_name = "RUN", conflicts_with = "resume")]
+    out: Option<PathBuf>,
+    /// Go on with a comparison that was stopped or killed; its own recipe is used
+    #[arg(long, value_name = "RUN")]
+    resume: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What the short name stands for: the best of the published scales.
+const SMOOTH_L1: &str = "smooth-l1-rays(scale=0.3)";
+
+pub fn run(args: &Args) -> anyhow::Result<Answer> {
+    let losses = losses(&args.losses)?;
+    let (recipe, run) = match &args.resume {
+        Some(folder) => {
+            let run = Run::open(folder)?;
+            (recipe::parse_text(&run.read("recipe.toml")?)?, run)
+        }
+        None => {
+            let recipe = args.common.recipe()?;
+            for loss in &losses {
+                Criterion::new(&Spec::parse(loss)?, Centerness::Hard, recipe.network.rays)?;
+            }
+            (recipe, Run::create(args.out.as_deref(), "compare-polarmask")?)
+        }
+    };
+    run.write("recipe.toml", recipe::to_text(&recipe)?.as_bytes())?;
+    interrupt::listen();
+    let compared = compare(&run, &recipe, &losses, args.seeds)?;
+    let names: Vec<&str> = losses.iter().map(String::as_str).collect();
+    let values: Vec<Vec<f64>> = compared.iter().map(|scores| scores.iter().map(|s| s.coco.AP).collect()).collect();
+    let verdict = Verdict::new(&names, &values, args.alpha)?;
+    run.write_json("comparison.json", &json!({ "losses": names, "scores": compared, "verdict": verdict }))?;
+    if args.json {
+        output::print_json(&json!({ "metric": "AP", "losses": names, "scores": compared, "verdict": verdict }))?;
+        return Ok(Answer::Yes);
+    }
+    let text =
+        format!("{}\n{}\n\nrun: {}\n", table("loss", &names, &compared), verdict.verdict, run.folder().display());
+    output::print(&text)?;
+    Ok(Answer::Yes)
+}
+
+/// The texts of the losses that a user listed.
+fn losses(text: &str) -> anyhow::Result<Vec<String>> {
+    let pieces: Vec<&str> = lossmith::loss::split_list(text).into_iter().map(str::trim).collect();
+    ensure!(pieces.len() >= 2, "--losses: expected at least two, found {}", pieces.len());
+    pieces.into_iter().map(|p| Ok(read_loss(if p == "smooth-l1" { SMOOTH_L1 } else { p })?.to_string())).collect()
+}
+
+/// The scores of each loss, seed by seed.
+pub fn compare(run: &Run, recipe: &Recipe, losses: &[String], seeds: u64) -> anyhow::Result<Vec<Vec<Scores>>> {
+    let mut trials = Trials::open(run, losses.len() * seeds as usize)?;
+    let mut scores = vec![Vec::new(); losses.len()];
+    for seed in recipe.train.seed..recipe.train.seed + seeds {
+        for (loss, scores) in losses.iter().zip(&mut scores) {
+            let mut recipe = recipe.clone();
+            (recipe.train.seed, recipe.train.loss) = (seed, loss.clone());
+            scores.push(trials.scores(loss, &recipe)?);
+        }
+    }
+    Ok(scores)
+}
+
+/// The mean figures of each row over its seeds, and the deviation of the first.
+pub fn table(head: &str, names: &[impl AsRef<str>], scores: &[Vec<Scores>]) -> Table {
+    let mut table = Table::new([head, "AP", "sd", "AP50", "AP75", "S", "M", "L"]);
+    let mean = |scores: &[Scores], of: fn(&Scores) -> f64| {
+        let values: Vec<f64> = scores.iter().map(of).filter(|v| *v >= 0.0).collect();
+        stats::mean(&values).map_or_else(|| "-".to_owned(), |v| format!("{v:.4}"))
+    };
+    for (name, scores) in names.iter().zip(scores) {
+        let aps: Vec<f64> = scores.iter().map(|s| s.coco.AP).collect();
+        table.row([
+            name.as_ref().to_owned(),
+            mean(scores, |s| s.coco.AP),
+            stats::sd(&aps).map_or_else(|| "-".to_owned(), |v| format!("{v:.4}")),
+            mean(scores, |s| s.coco.AP50),
+            mean(scores, |s| s.coco.AP75),
+            mean(scores, |s| s.coco.APs),
+            mean(scores, |s| s.coco.APm),
+            mean(scores, |s| s.coco.APl),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,156 @@
+//! The task `polarmask`: instance segmentation by rays.
+
+pub mod compare;
+pub mod model;
+pub mod predict;
+pub mod score;
+pub mod train;
+pub mod trials;
+
+use std::path::Path;
+
+use anyhow::{Context, ensure};
+use lossmith_burn::polarmask::{BackboneKind, DetectSettings, PolarMaskConfig, TrainSettings};
+use lossmith_data::coco::Coco;
+use lossmith_data::instance_set::{self, InstanceSet};
+use serde::{Deserialize, Serialize};
+
+use crate::recipe::{self, Presets};
+
+/// The presets.
+pub const PRESETS: Presets = Presets {
+    laptop: include_str!("../../../../../recipes/polarmask-laptop.toml"),
+    full: include_str!("../../../../../recipes/polarmask-full.toml"),
+};
+
+/// Everything that a run depends on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// `shapes`, a folder, or a file of COCO ground truth.
+    pub data: String,
+    /// The folder of the pictures, where `data` is a file.
+    pub images: String,
+    /// Pretrained weights; none if empty.
+    pub weights: String,
+    /// The figures that are made.
+    pub made: Made,
+    /// The network.
+    pub network: Network,
+    /// Its training.
+    pub train: TrainSettings,
+    /// How objects are chosen.
+    pub detect: DetectSettings,
+}
+
+/// How many figures are made, and how large their pictures are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Made {
+    pub train: usize,
+    pub test: usize,
+    pub side: usize,
+}
+
+/// What a network is made of, but for the classes, which the data names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    pub backbone: BackboneKind,
+    pub rays: usize,
+    pub width: usize,
+    pub height: usize,
+}
+
+/// What `train` and `compare` share.
+#[derive(Debug, clap::Args)]
+pub struct Common {
+    /// `shapes` (made), a folder (COCO's, of `data make shapes`, of label images), or a COCO file with --images
+    #[arg(long, value_name = "DIR|FILE")]
+    pub data: Option<String>,
+    /// The folder of the pictures, where --data is a COCO file
+    #[arg(long, value_name = "DIR")]
+    pub images: Option<String>,
+    /// light, resnet50, resnet101, resnet50-caffe or resnet101-caffe
+    #[arg(long, value_name = "NAME")]
+    pub backbone: Option<String>,
+    /// Weights to begin with: a ResNet of torchvision (.pth, .safetensors), a published PolarMask (.pth), or a run
+    #[arg(long, value_name = "FILE|RUN")]
+    pub weights: Option<String>,
+    /// Rays for each object
+    #[arg(long, value_name = "N")]
+    pub rays: Option<usize>,
+    /// How often every picture is seen
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<usize>,
+    /// The seed of weights, order, turns and made data
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// `laptop`, `full` or a TOML file
+    #[arg(long, value_name = "RECIPE", default_value = "laptop")]
+    pub recipe: String,
+    /// Change one setting of the recipe, for example `train.batch=4`
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+impl Common {
+    /// The complete recipe, with the flags on top of it.
+    pub fn recipe(&self) -> anyhow::Result<Recipe> {
+        let mut recipe: Recipe = recipe::load(PRESETS, &self.recipe, &self.set)?;
+        if let Some(name) = &self.backbone {
+            let kind = serde_json::from_value(name.as_str().into());
+            recipe.network.backbone = kind.map_err(|e| anyhow::anyhow!("--backbone: {e}"))?;
+        }
+        for (value, key) in
+            [(&self.data, &mut recipe.data), (&self.images, &mut recipe.images), (&self.weights, &mut recipe.weights)]
+        {
+            key.clone_from(value.as_ref().unwrap_or(&key.clone()));
+        }
+        recipe.network.rays = self.rays.unwrap_or(recipe.network.rays);
+        recipe.train.epochs = self.epochs.unwrap_or(recipe.train.epochs);
+        recipe.train.seed = self.seed.unwrap_or(recipe.train.seed);
+        Ok(recipe)
+    }
+}
+
+impl Recipe {
+    /// The data that it names.
+    pub fn data(&self) -> anyhow::Result<InstanceSet> {
+        let path = Path::new(&self.data);
+        let set = match self.data.as_str() {
+            "shapes" => instance_set::made(self.made.train, self.made.test, self.made.side, self.train.seed)?,
+            _ if path.is_file() => {
+                ensure!(!self.images.is_empty(), "--data {}: a file needs --images, its folder of pictures", self.data);
+                instance_set::read_file(path, Path::new(&self.images))?
+            }
+            _ => instance_set::read(path).with_context(|| format!("--data {}", self.data))?,
+        };
+        ensure!(!set.train.pictures.is_empty(), "--data {}: no picture to train on", self.data);
+        ensure!(!set.test.pictures.is_empty(), "--data {}: no picture to judge by", self.data);
+        Ok(set)
+    }
+
+    /// The network for the classes of some ground truth.
+    pub fn config(&self, truth: &Coco) -> anyhow::Result<PolarMaskConfig> {
+        let Network { backbone, rays, width, height } = self.network;
+        let classes = truth.categories.iter().map(|c| c.name.clone()).collect();
+        let config = PolarMaskConfig { classes, rays, backbone, width, height };
+        config.check().context("recipe: network")?;
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_are_complete() {
+        for choice in ["laptop", "full"] {
+            let recipe: Recipe = recipe::load(PRESETS, choice, &[]).unwrap();
+            let truth = lossmith_data::make::shapes::make(0, 1, 32, 0).unwrap().truth;
+            recipe.config(&truth).unwrap();
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! Pictures with the outlines of their objects, in two parts: to train on and to judge by.
+//!
+//! | what a user has | how it is read |
+//! |---|---|
+//! | a folder with `train.json`, `test.json` and `images/`, as `data make shapes` writes | [`read`] |
+//! | COCO's own folder: `annotations/instances_train*.json` beside `train*/`, and the same of `val*` | [`read`] |
+//! | one file of ground truth and a folder of pictures; every sixth picture is for the test | [`read_file`] |
+//! | label images: a picture beside a PNG whose pixels are numbers of instances | [`from_labels`] |
+//! | nothing: figures are made | [`made`] |
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::coco::{self, Annotation, Category, Coco, Image, Rle, Segmentation};
+use crate::folder::{Description, names};
+use crate::label_images::{self, LabelledSet, Labels};
+use crate::make::shapes::{self, Shapes};
+use crate::picture::Picture;
+use crate::{DataError, Result};
+
+/// What the objects of label images are called: their files name no class.
+pub const ONE_CLASS: &str = "object";
+
+/// Where a picture is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    /// In memory.
+    Here(Picture),
+    /// In a file, read whenever it is wanted.
+    File(PathBuf),
+}
+
+impl Source {
+    /// The picture.
+    ///
+    /// # Errors
+    /// No such file, or no picture in it.
+    pub fn load(&self) -> Result<Picture> {
+        match self {
+            Self::Here(picture) => Ok(picture.clone()),
+            Self::File(path) => Picture::read(path),
+        }
+    }
+}
+
+/// Ground truth and its pictures.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Part {
+    /// What is in the pictures.
+    pub truth: Coco,
+    /// One for each of the truth's images, in their order.
+    pub pictures: Vec<Source>,
+}
+
+/// The two parts of a data set; they have the same classes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InstanceSet {
+    /// To train on.
+    pub train: Part,
+    /// To judge by.
+    pub test: Part,
+}
+
+impl From<Shapes> for Part {
+    fn from(made: Shapes) -> Self {
+        Self { truth: made.truth, pictures: made.pictures.into_iter().map(Source::Here).collect() }
+    }
+}
+
+impl Part {
+    /// Ground truth and the folder that its file names are in.
+    ///
+    /// # Errors
+    /// The ground truth is wrong, or a picture is not there.
+    pub fn read(truth: &Path, folder: &Path) -> Result<Self> {
+        let coco = coco::read(truth)?;
+        let paths: Vec<PathBuf> = coco.images.iter().map(|image| folder.join(&image.file_name)).collect();
+        let mut missing = coco.images.iter().enumerate().zip(&paths).filter(|(_, path)| !path.is_file());
+        if let Some(((at, image), path)) = missing.next() {
+            let more = missing.count();
+            let others = if more == 0 { String::new() } else { format!(", nor are {more} others") };
+            let message = format!("its picture {} is not there{others}", path.display());
+            return Err(DataError::record(truth, format!("image {at} (id {})", image.id), message));
+        }
+        Ok(Self { truth: coco, pictures: paths.into_iter().map(Source::File).collect() })
+    }
+
+    /// The images at some places, with their objects.
+    fn only(&self, keep: impl Fn(usize) -> bool) -> Self {
+        let places = || (0..self.truth.images.len()).filter(|at| keep(*at));
+        let images: Vec<Image> = places().map(|at| self.truth.images[at].clone()).collect();
+        let ids: std::collections::BTreeSet<u64> = images.iter().map(|image| image.id).collect();
+        let annotations = self.truth.annotations.iter().filter(|a| ids.contains(&a.image_id)).cloned().collect();
+        Self {
+            truth: Coco { images, annotations, categories: self.truth.categories.clone() },
+            pictures: places().map(|at| self.pictures[at].clone()).collect(),
+        }
+    }
+
+    /// The first images with their objects.
+    #[must_use]
+    pub fn first(&self, count: usize) -> Self {
+        self.only(|at| at < count)
+    }
+}
+
+/// Makes figures; seeds of the two parts differ by the numbers of their pictures.
+///
+/// # Errors
+/// As [`shapes::make`].
+pub fn made(train: usize, test: usize, side: usize, seed: u64) -> Result<InstanceSet> {
+    Ok(InstanceSet {
+        train: shapes::make(0, train, side, seed)?.into(),
+        test: shapes::make(train, test, side, seed)?.into(),
+    })
+}
+
+/// Reads one file of ground truth; every sixth picture is for the test.
+///
+/// # Errors
+/// As [`Part::read`].
+pub fn read_file(truth: &Path, pictures: &Path) -> Result<InstanceSet> {
+    let all = Part::read(truth, pictures)?;
+    Ok(InstanceSet { train: all.only(|at| at % 6 != 5), test: all.only(|at| at % 6 == 5) })
+}
+
+/// Reads a folder of any of the kinds above.
+///
+/// # Errors
+/// Nothing in it that is known, and all that its kind's reader says.
+pub fn read(folder: &Path) -> Result<InstanceSet> {
+    let Some([train, test]) = files(folder)? else { return Ok(from_labels(label_images::read_folder(folder)?)) };
+    let (train, test) = (Part::read(&train.0, &train.1)?, Part::read(&test.0, &test.1)?);
+    if train.truth.categories != test.truth.categories {
+        return Err(DataError::content(folder, "its two files of ground truth have different categories"));
+    }
+    Ok(InstanceSet { train, test })
+}
+
+/// The files of ground truth of the two parts, each with its folder of pictures; `None` where these are not COCO's.
+fn files(folder: &Path) -> Result<Option<[(PathBuf, PathBuf); 2]>> {
+    let here = names(folder)?;
+    if is_made(&here) {
+        let pictures = folder.join(shapes::PICTURES);
+        return Ok(Some([shapes::TRAIN_FILE, shapes::TEST_FILE].map(|file| (folder.join(file), pictures.clone()))));
+    }
+    let annotations = folder.join("annotations");
+    if !annotations.is_dir() {
+        return Ok(None);
+    }
+    let there = names(&annotations)?;
+    let part = |which: &str| -> Result<(PathBuf, PathBuf)> {
+        let of_part = |name: &&String| name.starts_with(&format!("instances_{which}")) && name.ends_with(".json");
+        let file = there.iter().filter(of_part).min().ok_or_else(|| {
+            DataError::content(&annotations, format!("there is no instances_{which}*.json, which COCO's folder has"))
+        })?;
+        // instances_train2017.json belongs to train2017/.
+        let pictures = file.trim_start_matches("instances_").trim_end_matches(".json");
+        Ok((annotations.join(file), folder.join(pictures)))
+    };
+    Ok(Some([part("train")?, part("val")?]))
+}
+
+/// Whether these are the names in a folder as [`shapes::write`] makes it.
+fn is_made(names: &[String]) -> bool {
+    [shapes::TRAIN_FILE, shapes::TEST_FILE].iter().all(|file| names.iter().any(|name| name == file))
+}
+
+/// Whether these are the names in a folder of COCO ground truth.
+pub(crate) fn is_coco(names: &[String]) -> bool {
+    is_made(names) || names.iter().any(|name| name == "annotations")
+}
+
+/// Whether these may be the names in a folder of label images.
+pub(crate) fn is_labels(names: &[String]) -> bool {
+    names.iter().any(|name| name.ends_with("_label.png") || name == "label" || name == "train")
+}
+
+/// Label images as ground truth of one class.
+pub fn from_labels(set: LabelledSet) -> InstanceSet {
+    let part = |samples: Vec<label_images::Sample>| {
+        let category = Category { id: 1, name: ONE_CLASS.to_owned() };
+        let mut part = Part { truth: Coco { categories: vec![category], ..Coco::default() }, pictures: Vec::new() };
+        for (id, sample) in (1..).zip(samples) {
+            let (width, height) = (sample.labels.width as u32, sample.labels.height as u32);
+            part.truth.images.push(Image { id, file_name: format!("{}.png", sample.name), width, height });
+            for mut annotation in annotations(&sample.labels) {
+                (annotation.id, annotation.image_id) = (part.truth.annotations.len() as u64 + 1, id);
+                part.truth.annotations.push(annotation);
+            }
+            part.pictures.push(Source::Here(sample.picture.into()));
+        }
+        part
+    };
+    InstanceSet { train: part(set.train), test: part(set.test) }
+}
+
+/// The run lengths of one instance as far as they are known.
+#[derive(Default)]
+struct Growing {
+    counts: Vec<u32>,
+    /// The pixel after the last one inside.
+    end: usize,
+    columns: [usize; 2],
+    rows: [usize; 2],
+}
+
+impl Growing {
+    fn add(&mut self, at: usize, column: usize, row: usize) {
+        match self.counts.last_mut() {
+            Some(run) if self.end == at => *run += 1,
+            Some(_) => self.counts.extend([(at - self.end) as u32, 1]),
+            None => {
+                self.counts.extend([at as u32, 1]);
+                (self.columns, self.rows) = ([column; 2], [row; 2]);
+            }
+        }
+        self.end = at + 1;
+        self.columns[1] = column;
+        self.rows = [self.rows[0].min(row), self.rows[1].max(row)];
+    }
+}
+
+/// One record for each instance, in the order of their numbers; one pass, however many there are.
+fn annotations(labels: &Labels) -> Vec<Annotation> {
+    let mut growing: BTreeMap<u32, Growing> = BTreeMap::new();
+    for column in 0..labels.width {
+        for row in 0..labels.height {
+            let id = labels.ids[row * labels.width + column];
+            if id > 0 {
+                growing.entry(id).or_default().add(column * labels.height + row, column, row);
+            }
+        }
+    }
+    let all = labels.width * labels.height;
+    let annotation = |mut object: Growing| {
+        let area: u32 = object.counts.iter().skip(1).step_by(2).sum();
+        if object.end < all {
+            object.counts.push((all - object.end) as u32);
+        }
+        let ([left, right], [top, bottom]) = (object.columns, object.rows);
+        let mask = Rle::compressed(labels.width as u32, labels.height as u32, &object.counts);
+        Annotation {
+            id: 0,
+            image_id: 0,
+            category_id: 1,
+            segmentation: Segmentation::Mask(mask),
+            bbox: [left, top, right + 1 - left, bottom + 1 - top].map(|v| v as f64),
+            area: f64::from(area),
+            iscrowd: 0,
+        }
+    };
+    growing.into_values().map(annotation).collect()
+}
+
+/// What a folder holds, for a table.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn describe(folder: &Path) -> Result<Description> {
+    let set = read(folder)?;
+    let names: Vec<&str> = set.train.truth.categories.iter().map(|c| c.name.as_str()).collect();
+    Ok(vec![
+        ("classes".to_owned(), format!("{}: {}", names.len(), names.join(", "))),
+        ("train".to_owned(), summary(&set.train.truth)),
+        ("test".to_owned(), summary(&set.test.truth)),
+    ])
+}
+
+fn summary(truth: &Coco) -> String {
+    let objects = truth.annotations.iter().filter(|a| a.iscrowd == 0);
+    let (mut small, mut large, mut all) = (0, 0, 0);
+    for object in objects {
+        all += 1;
+        small += usize::from(object.area < 32.0 * 32.0);
+        large += usize::from(object.area > 96.0 * 96.0);
+    }
+    let sizes = truth.images.iter().map(|i| (i.width, i.height));
+    let (least, most) = (sizes.clone().min().unwrap_or_default(), sizes.max().unwrap_or_default());
+    let size = if least == most {
+        format!("{} x {}", most.0, most.1)
+    } else {
+        format!("{} x {} to {} x {}", least.0, least.1, most.0, most.1)
+    };
+    format!(
+        "{} images of {size}, {all} objects ({small} small, {} medium, {large} large), {} crowds",
+        truth.images.len(),
+        all - small - large,
+        truth.annotations.len() - all
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels() -> Labels {
+        #[rustfmt::skip]
+        let ids = vec![
+            0, 7, 7, 0,
+            2, 2, 7, 0,
+            2, 0, 0, 9,
+        ];
+        Labels { width: 4, height: 3, ids }
+    }
+
+    #[test]
+    fn label_images_become_masks_of_their_instances() {
+        let found = annotations(&labels());
+        assert_eq!(found.len(), 3);
+        for (annotation, (id, bbox)) in
+            found.iter().zip([(2, [0., 1., 2., 2.]), (7, [1., 0., 2., 2.]), (9, [3., 2., 1., 1.])])
+        {
+            let Segmentation::Mask(rle) = &annotation.segmentation else { panic!("a mask") };
+            let mask: Vec<bool> = labels().ids.iter().map(|i| *i == id).collect();
+            assert_eq!(rle, &Rle::from_mask(&mask, 4, 3));
+            assert_eq!((annotation.bbox, annotation.area), (bbox, mask.iter().filter(|m| **m).count() as f64));
+        }
+    }
+
+    #[test]
+    fn made_folders_and_single_files_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("shapes");
+        shapes::write(&root, 7, 2, 4).unwrap();
+        let set = read(&root).unwrap();
+        let made = made(7, 2, shapes::SIDE, 4).unwrap();
+        assert_eq!((&set.train.truth, &set.test.truth), (&made.train.truth, &made.test.truth));
+        assert_eq!(set.test.pictures[1].load().unwrap(), made.test.pictures[1].load().unwrap());
+        let split = read_file(&root.join(shapes::TRAIN_FILE), &root.join(shapes::PICTURES)).unwrap();
+        assert_eq!((split.train.pictures.len(), split.test.pictures.len()), (6, 1));
+        assert_eq!(split.test.truth.images[0].id, 6);
+        assert!(split.test.truth.annotations.iter().all(|a| a.image_id == 6));
+
+        std::fs::remove_file(root.join("images/000003.png")).unwrap();
+        let message = read(&root).unwrap_err().to_string();
+        assert!(message.contains("train.json, image 3 (id 4): its picture") && message.ends_with("is not there"));
+    }
+
+    #[test]
+    fn cocos_own_folder_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        std::fs::create_dir(at("annotations")).unwrap();
+        for (part, first) in [("train2017", 0), ("val2017", 2)] {
+            shapes::write(&at(part), 2, 1, first).unwrap();
+            std::fs::rename(at(part).join("train.json"), at(&format!("annotations/instances_{part}.json"))).unwrap();
+            for entry in std::fs::read_dir(at(part).join("images")).unwrap() {
+                let path = entry.unwrap().path();
+                std::fs::rename(&path, at(part).join(path.file_name().unwrap())).unwrap();
+            }
+        }
+        let set = read(folder.path()).unwrap();
+        assert_eq!((set.train.pictures.len(), set.test.pictures.len()), (2, 2));
+        let rows = describe(folder.path()).unwrap();
+        assert!(rows[0].1.starts_with("5: ellipse, polygon") && rows[1].1.starts_with("2 images of 128 x 128, "));
+        std::fs::remove_file(at("annotations/instances_val2017.json")).unwrap();
+        assert!(read(folder.path()).unwrap_err().to_string().contains("no instances_val*.json"));
+    }
+}
