@@ -42,6 +42,21 @@ fn train_predict_and_evaluate() {
     let (code, _, err) = lossmith(&[&train[..], &TINY].concat());
     assert!(code == 2 && err.contains("not an empty folder"), "{err}");
 
+    // What was learned is where a further training begins.
+    let more = path("more");
+    let on =
+        ["train", "polarmask", "--data", &data, "--weights", &run, "--out", &more, "--set", "train.steps=3", "--json"];
+    let (code, _, err) = lossmith(&[&on[..], &TINY].concat());
+    assert_eq!(code, 0, "{err}");
+    let first = |log: &str| {
+        let log = fs::read_to_string(path(log)).unwrap();
+        let line = parsed(log.lines().next().unwrap());
+        ["class", "rays", "centerness"].map(|part| line[part].as_f64().unwrap()).iter().sum::<f64>()
+    };
+    let (fresh, further) = (first("run/log.jsonl"), first("more/log.jsonl"));
+    assert!(further < 0.8 * fresh, "{fresh} {further}");
+    assert_eq!(fs::read_to_string(path("more/log.jsonl")).unwrap().lines().count(), 3);
+
     // One picture that cannot be read does not stop the others; the ids are those of the ground truth.
     let truth = path("data/test.json");
     let pictures: Vec<String> = (96..102).map(|i| path(&format!("data/images/{i:06}.png"))).collect();

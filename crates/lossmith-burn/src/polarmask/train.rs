@@ -40,6 +40,8 @@ pub struct TrainSettings {
     pub centerness: Centerness,
     /// How often every picture is seen.
     pub epochs: usize,
+    /// How many steps in all, whatever `epochs` says; as many as `epochs` make if 0.
+    pub steps: usize,
     /// Pictures at once.
     pub batch: usize,
     /// The greatest rate, reached after the warm-up.
@@ -54,7 +56,7 @@ impl Default for TrainSettings {
     fn default() -> Self {
         let loss = "polar-iou".to_owned();
         let centerness = Centerness::Hard;
-        Self { loss, centerness, epochs: 20, batch: 8, rate: 2e-3, turns: Turns::Flip, seed: 0 }
+        Self { loss, centerness, epochs: 20, steps: 0, batch: 8, rate: 2e-3, turns: Turns::Flip, seed: 0 }
     }
 }
 
@@ -87,8 +89,8 @@ pub struct Progress {
     pub steps: usize,
     /// From 1.
     pub epoch: usize,
-    /// Epochs in all.
-    pub epochs: usize,
+    /// Whether no more of it follows.
+    pub ends_epoch: bool,
     /// The three parts of the loss of this batch: class, rays, centerness.
     pub parts: [(&'static str, f64); 3],
 }
@@ -137,9 +139,11 @@ pub fn continue_from(
         .init();
     let mut rng = ChaCha8Rng::seed_from_u64(settings.seed);
     rng.set_stream(ORDER);
-    let steps = settings.epochs * samples.len().div_ceil(settings.batch);
+    let in_epoch = samples.len().div_ceil(settings.batch);
+    let steps = if settings.steps > 0 { settings.steps } else { settings.epochs * in_epoch };
+    let epochs = steps.div_ceil(in_epoch);
     let mut step = 0;
-    for epoch in 1..=settings.epochs {
+    for epoch in 1..=epochs {
         let mut order: Vec<(usize, Turn)> = (0..samples.len()).map(|i| (i, settings.turns.any(&mut rng))).collect();
         order.shuffle(&mut rng);
         for chosen in order.chunks(settings.batch) {
@@ -154,7 +158,8 @@ pub fn continue_from(
             let loss = criterion.batch(&output, &targets)?;
             let gradients = GradientsParams::from_grads(loss.total.backward(), &network);
             network = optimizer.step(rate(settings.rate, step, steps), network, gradients);
-            if watch(&Progress { step, steps, epoch, epochs: settings.epochs, parts: loss.parts }).is_break() {
+            let ends_epoch = step == steps || step % in_epoch == 0;
+            if watch(&Progress { step, steps, epoch, ends_epoch, parts: loss.parts }).is_break() || step == steps {
                 return Ok(network.valid());
             }
         }

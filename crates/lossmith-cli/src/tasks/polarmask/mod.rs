@@ -102,10 +102,12 @@ impl Common {
             let kind = serde_json::from_value(name.as_str().into());
             recipe.network.backbone = kind.map_err(|e| anyhow::anyhow!("--backbone: {e}"))?;
         }
-        for (value, key) in
-            [(&self.data, &mut recipe.data), (&self.images, &mut recipe.images), (&self.weights, &mut recipe.weights)]
-        {
-            key.clone_from(value.as_ref().unwrap_or(&key.clone()));
+        let texts =
+            [(&self.data, &mut recipe.data), (&self.images, &mut recipe.images), (&self.weights, &mut recipe.weights)];
+        for (value, key) in texts {
+            if let Some(value) = value {
+                key.clone_from(value);
+            }
         }
         recipe.network.rays = self.rays.unwrap_or(recipe.network.rays);
         recipe.train.epochs = self.epochs.unwrap_or(recipe.train.epochs);

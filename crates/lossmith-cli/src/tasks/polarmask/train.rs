@@ -120,13 +120,15 @@ struct Log {
     bar: ProgressBar,
     lines: Vec<u8>,
     parts: Vec<[(&'static str, f64); 3]>,
+    /// Those of the present epoch.
+    epoch: Vec<[(&'static str, f64); 3]>,
 }
 
 impl Log {
     fn new() -> Self {
         let style = ProgressStyle::with_template("{bar:30} step {pos}/{len}, {eta} left, {msg}");
         let bar = ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self { bar, lines: Vec::new(), parts: Vec::new() }
+        Self { bar, lines: Vec::new(), parts: Vec::new(), epoch: Vec::new() }
     }
 
     fn step(&mut self, progress: &Progress) {
@@ -138,15 +140,14 @@ impl Log {
         // Writing to memory does not fail.
         let _ = writeln!(self.lines, "{line}");
         self.parts.push(progress.parts);
-        let in_epoch = progress.steps / progress.epochs;
-        if progress.step == progress.epoch * in_epoch {
-            let mean =
-                |part: usize| self.parts.iter().rev().take(in_epoch).map(|p| p[part].1).sum::<f64>() / in_epoch as f64;
+        self.epoch.push(progress.parts);
+        if progress.ends_epoch {
+            let epoch = std::mem::take(&mut self.epoch);
+            let mean = |part: usize| epoch.iter().map(|p| p[part].1).sum::<f64>() / epoch.len() as f64;
             let (class, rays, centerness) = (mean(0), mean(1), mean(2));
-            let epoch = progress.epoch;
-            self.bar.suspend(|| {
-                tracing::info!("epoch {epoch}: class {class:.4}, rays {rays:.4}, centerness {centerness:.4}")
-            });
+            let said =
+                format!("epoch {}: class {class:.4}, rays {rays:.4}, centerness {centerness:.4}", progress.epoch);
+            self.bar.suspend(|| tracing::info!("{said}"));
         }
     }
 
