@@ -68,6 +68,8 @@ fn every_loss_on_rays_trains_and_others_are_refused() {
     let message = refused(&settings("cross-entropy", 1e-3), &samples);
     assert_eq!(message, "'cross-entropy' is no loss on rays: expected polar-iou or smooth-l1-rays");
     assert!(refused(&settings("polar-iou", 1e-3), &[]).contains("no pictures with an object"));
+    let message = refused(&settings("polar-iou(kernel=\"log(a - b)\")", 1e-3), &samples);
+    assert!(message.contains("the loss of the rays is") && message.contains("its formula fails here"), "{message}");
     // A rate that throws the weights away is told, never a silent NaN.
     let wild = TrainSettings { epochs: 30, ..settings("polar-iou", 1e30) };
     assert!(refused(&wild, &samples).contains("input '"));
@@ -131,6 +133,43 @@ fn resnet_is_that_of_torchvision() {
     let mut deep = config(BackboneKind::Resnet101).init(&device).unwrap();
     let message = weights::load_backbone(&mut deep, &folder.path().join("resnet50.pth")).unwrap_err().to_string();
     assert!(message.contains("tensor 'layer3.") && message.contains("is missing, and"), "{message}");
+}
+
+#[test]
+fn a_published_checkpoint_finds_its_places() {
+    let folder = tempfile::tempdir().unwrap();
+    if !python("published_names.py", folder.path()) {
+        return;
+    }
+    let device = Device::flex();
+    let classes = (0..80).map(|i| i.to_string()).collect();
+    let coco = PolarMaskConfig { classes, ..config(BackboneKind::Resnet50Caffe) };
+    let mut network = coco.init(&device).unwrap();
+    weights::load_published(&mut network, &folder.path().join("published.pth")).unwrap();
+    let own = folder.path().join("own.safetensors");
+    weights::save(&network, &own).unwrap();
+    let tensors = tensors::read(&own).unwrap();
+    let names: Vec<(String, String, f32, Vec<usize>)> =
+        serde_json::from_slice(&std::fs::read(folder.path().join("names.json")).unwrap()).unwrap();
+    let first = names[0].2;
+    assert_eq!(names.len(), tensors.len(), "every tensor of ours has one of theirs");
+    for (published, ours, number, shape) in names {
+        let Some(tensors::Tensor::F32(array)) = tensors.get(&ours) else { panic!("no {ours} for {published}") };
+        // A single number is a list of one with us.
+        let shape = if shape.is_empty() { vec![1] } else { shape };
+        assert_eq!(array.shape(), shape, "{published}");
+        let expected = match ours.as_str() {
+            // Their colours are bytes less a mean, blue first; ours are divided by a deviation, that of red first.
+            "backbone.conv1.weight" => 58.395 * number,
+            "backbone.bn1.running_mean" => number - 49.0 * first * (0.9033 + 0.3335 + 0.5499),
+            _ => number,
+        };
+        let found = array.first().copied().unwrap_or(f32::NAN);
+        assert!((found - expected).abs() < 1e-4, "{published}: expected {expected}, found {found}");
+    }
+    let message = weights::load_published(&mut network, &folder.path().join("wrong.pth")).unwrap_err().to_string();
+    assert!(message.contains("tensor 'head.polar_mask.weight' has shape [24, 256, 3, 3]"), "{message}");
+    assert!(message.ends_with("the network needs [36, 256, 3, 3]"), "{message}");
 }
 
 /// Runs a script of the fixtures on a folder; `false`, with a word, where there is no Python that can.

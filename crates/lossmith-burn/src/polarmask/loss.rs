@@ -91,6 +91,11 @@ impl Criterion {
             .with("target", target)
             .with("weight", weight.clone().into_dyn());
         let result = self.rays.evaluate(&inputs)?;
+        if !(result.value.is_finite() && result.grad.iter().all(|g| g.is_finite())) {
+            let said = format!("the loss of the rays is {} or its gradient is not finite", result.value);
+            let message = format!("{said}: its formula fails here, or the training has diverged; lower its rate");
+            return Err(LossError::input("prediction", message));
+        }
         let mut grad = ArrayD::zeros(all.raw_dim());
         for (at, [image, point]) in positives.iter().enumerate() {
             for ray in 0..self.ray_count {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
-use burn_store::{ApplyError, ApplyResult, ModuleSnapshot, PytorchStore, SafetensorsStore};
+use burn_store::{ApplyError, ApplyResult, ModuleSnapshot, ModuleStore, PytorchStore, SafetensorsStore};
 
 use super::network::{Backbone, PolarMask};
 
@@ -110,26 +110,30 @@ fn load<M: Module + ModuleSnapshot>(
         return Err(read_error(path, "there is no such file"));
     }
     let torch = path.extension().is_some_and(|e| e == "pth" || e == "pt");
-    let result = if torch {
-        let mut store = PytorchStore::from_file(path).allow_partial(true).validate(false).skip_enum_variants(true);
+    let wrong = |e: &dyn std::fmt::Display| read_error(path, e);
+    let mut tensors: Vec<_> = if torch {
+        let mut store = PytorchStore::from_file(path);
         if let Some(key) = under {
             store = store.with_top_level_key(key);
         }
         for (from, to) in names {
             store = store.with_key_remapping(*from, *to);
         }
-        module.load_from(&mut store).map_err(|e| read_error(path, e))?
+        store.get_all_tensors().map_err(|e| wrong(&e))?.values().cloned().collect()
     } else {
-        let mut store = SafetensorsStore::from_file(path).allow_partial(true).validate(false).skip_enum_variants(true);
+        let mut store = SafetensorsStore::from_file(path);
         for (from, to) in names {
             store = store.with_key_remapping(*from, *to);
         }
-        if !names.is_empty() {
-            store = store.with_from_adapter(burn_store::PyTorchToBurnAdapter);
-        }
-        module.load_from(&mut store).map_err(|e| read_error(path, e))?
+        store.get_all_tensors().map_err(|e| wrong(&e))?.values().cloned().collect()
     };
-    complete(path, &result)
+    // PyTorch keeps a single number without a dimension, Burn has none such.
+    for tensor in tensors.iter_mut().filter(|t| t.shape.as_slice().is_empty()) {
+        tensor.shape = [1].into();
+    }
+    let foreign = torch || !names.is_empty();
+    let adapter = foreign.then(|| Box::new(burn_store::PyTorchToBurnAdapter) as Box<dyn burn_store::ModuleAdapter>);
+    complete(path, &module.apply(tensors, None, adapter, true))
 }
 
 fn complete(path: &Path, result: &ApplyResult) -> Result<(), WeightsError> {
@@ -138,8 +142,8 @@ fn complete(path: &Path, result: &ApplyResult) -> Result<(), WeightsError> {
         Some(ApplyError::ShapeMismatch { path: name, expected, found }) => Err(WeightsError::Shape {
             path,
             name: name.clone(),
-            found: format!("{found:?}"),
-            expected: format!("{expected:?}"),
+            found: format!("{:?}", found.as_slice()),
+            expected: format!("{:?}", expected.as_slice()),
         }),
         Some(other) => Err(read_error(&path, other)),
         None => match result.missing.split_first() {
