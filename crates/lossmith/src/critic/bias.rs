@@ -43,6 +43,7 @@ impl Bias {
         &self.table[(subject_class * self.classes + object_class) * self.columns..][..self.columns]
     }
 
+    #[inline]
     pub(super) fn weights(&self, subject_class: usize, object_class: usize) -> Row<'_> {
         self.weights.row(subject_class * self.classes + object_class)
     }

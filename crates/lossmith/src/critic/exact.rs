@@ -3,16 +3,16 @@
 //! When agent `i` changes its class, only its own `2(n-1)` pairs change score or order. So every pair is scored once; then,
 //! per agent, the ranking without `i` is read off one sorted list, and per class the pairs of `i` are merged into it:
 //!
-//! 1. A class whose best possible score `p_i(c) * max_j p_j` stays below the `K`-th of that ranking changes nothing
-//!    (a confidence is at most 1). Probabilities sum to 1, so that few classes pass.
-//! 2. A class that no true triplet asks of `i` can only push others out. It changes nothing unless enough of its pairs pass
-//!    the last hit of the ranking to push that one out; scoring them ends as soon as too few are left.
-//! 3. For what is left the pairs that could enter are scored, ranked and merged.
+//! 1. A class that no true triplet asks of `i` finds nothing; it can only push hits of the others out. The hit at place `h`
+//!    goes once `K - h` pairs of `i` come before it, so that only pairs that may pass the last hit are looked at. A
+//!    confidence is at most 1, so that those need `p_i(c) * p_j` of its score; probabilities sum to 1, so that few do. Scoring
+//!    ends as soon as too few are left to push even the last hit out.
+//! 2. A class that some true triplet asks of `i` (one or two per agent) has all pairs scored that may pass the `K`-th.
 //!
 //! All tests hold to the last bit: rounding is monotone, so a bound computed in f32 bounds the score computed in f32.
 //!
 //! Cost: `O(E*P)` for the scores of the `E = n*(n-1)` pairs, `O((K + n) log(K + n))` for the sorted list, `O(K + n + G)` per
-//! agent for `G` triplets, `O(1)` per pruned class, and `O(n*P + n log n)` per surviving one.
+//! agent for `G` triplets, `O(1)` per pruned class, and at most `O(n*P + n log n)` per surviving one.
 
 use ndarray::Array2;
 
@@ -20,12 +20,17 @@ use super::reward::share;
 use super::score::Labelled;
 use super::truncated::Classes;
 use super::{Counterfactuals, Scene};
+use crate::simd::widest;
 
 /// The place of a pair in the ranking: lower is better. Score, descending, above pair index, ascending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key(u64);
 
 impl Key {
+    /// Behind every pair.
+    const LAST: Self = Self(u64::MAX);
+
+    #[inline]
     fn new(score: f32, pair: usize) -> Self {
         Self(u64::from(descending(score)) << 32 | pair as u64)
     }
@@ -35,12 +40,14 @@ impl Key {
     }
 
     /// Whether a pair of this score might come before: equal scores go by index, which the bound does not know.
+    #[inline]
     fn may_follow(self, score: f32) -> bool {
         u64::from(descending(score)) <= self.0 >> 32
     }
 }
 
 /// The bits of a score in reverse order: scores are not negative, so that their bits are in their order.
+#[inline]
 fn descending(score: f32) -> u32 {
     !score.abs().to_bits()
 }
@@ -62,64 +69,65 @@ struct Ranking {
 }
 
 /// The best `K` pairs without one agent.
-#[derive(Default)]
 struct Rest {
     keys: Vec<Key>,
     /// `found[r]`: how many triplets the first `r` pairs find.
     found: Vec<usize>,
     /// For each triplet the first place that finds it, past the end if none does.
     first: Vec<usize>,
-    /// The last place that finds a triplet first.
-    last_hit: Option<usize>,
+    /// The places that find some triplet first, ascending.
+    hits: Vec<usize>,
+}
+
+/// An agent that is no background, with its class and that class's probability.
+#[derive(Clone, Copy, Debug)]
+struct Other {
+    agent: usize,
+    class: usize,
+    p: f32,
 }
 
 pub(super) fn counterfactuals(scene: &Scene<'_>, actions: &[usize], k: usize, classes: &Classes) -> Counterfactuals {
     let mut rewards = Array2::from_elem((scene.agents(), scene.classes()), f64::NAN);
-    let ranking = Ranking::new(scene, actions, k);
-    let triplets = scene.truth().triplets().len();
-    let mut rest = Rest::default();
-    rest.fill(&ranking, None, k, triplets);
-    let reward = share(rest.all_found(), triplets);
     let others = by_probability(scene, actions);
-    let mut merge = Merge::new(scene, actions, k);
-    let mut evaluated = 0;
-    for agent in 0..scene.agents() {
-        rest.fill(&ranking, Some(agent), k, triplets);
-        let without = share(rest.all_found(), triplets);
-        for class in classes.of(agent, scene.classes()) {
-            rewards[[agent, class]] = if class == actions[agent] {
-                reward
-            } else if is_pruned(scene, &rest, &others, agent, class, k) {
-                without
-            } else {
-                evaluated += 1;
-                let found = merge.found_unless_unchanged(&rest, &others, agent, class);
-                found.map_or(without, |found| share(found, triplets))
-            };
+    let ranking = Ranking::new(scene, actions, &others, k);
+    let triplets = scene.truth().triplets().len();
+    let reward = share(Rest::of(&ranking, None, k, triplets).all_found(), triplets);
+    let rests: Vec<Rest> = (0..scene.agents()).map(|agent| Rest::of(&ranking, Some(agent), k, triplets)).collect();
+    let mut merge = Merge { scene, actions, others: &others, k, entering: Vec::new(), seen: Vec::new(), evaluated: 0 };
+    // Class by class, so that the rows of the bias table that a class needs are at hand for all agents.
+    for class in 0..scene.classes() {
+        for (agent, rest) in rests.iter().enumerate().filter(|&(agent, _)| classes.have(agent, class)) {
+            let changed = class != actions[agent];
+            rewards[[agent, class]] = if changed { share(merge.found(rest, agent, class), triplets) } else { reward };
         }
     }
-    Counterfactuals { reward, rewards, evaluated }
+    Counterfactuals { reward, rewards, evaluated: merge.evaluated }
 }
 
-/// The agents that are no background with the probability of their class, the most probable first.
-fn by_probability(scene: &Scene<'_>, actions: &[usize]) -> Vec<(usize, f32)> {
-    let there = (0..scene.agents()).filter(|&agent| actions[agent] != 0);
-    let mut others: Vec<(usize, f32)> = there.map(|agent| (agent, scene.policy(agent)[actions[agent]])).collect();
-    others.sort_by(|a, b| b.1.total_cmp(&a.1));
+/// The agents that are no background, the surest of its class first.
+fn by_probability(scene: &Scene<'_>, actions: &[usize]) -> Vec<Other> {
+    let other = |agent: usize| Other { agent, class: actions[agent], p: scene.policy(agent)[actions[agent]] };
+    let mut others: Vec<Other> = (0..scene.agents()).filter(|&agent| actions[agent] != 0).map(other).collect();
+    others.sort_by(|a, b| b.p.total_cmp(&a.p));
     others
 }
 
 impl Ranking {
-    fn new(scene: &Scene<'_>, actions: &[usize], k: usize) -> Self {
+    fn new(scene: &Scene<'_>, actions: &[usize], others: &[Other], k: usize) -> Self {
         let mut scored: Vec<Key> = Vec::with_capacity(scene.pairs());
-        for subject in (0..scene.agents()).filter(|&agent| actions[agent] != 0) {
-            for object in (0..scene.agents()).filter(|&agent| agent != subject && actions[agent] != 0) {
-                let pair = scene.pair(subject, object);
-                let labelled = Labelled { pair, subject: actions[subject], object: actions[object] };
-                let (p, q) = (scene.policy(subject)[actions[subject]], scene.policy(object)[actions[object]]);
-                scored.push(Key::new(labelled.confidence(scene) * p * q, pair));
-            }
-        }
+        widest(
+            #[inline(always)]
+            || {
+                for s in others {
+                    for o in others.iter().filter(|o| o.agent != s.agent) {
+                        let pair = scene.pair(s.agent, o.agent);
+                        let labelled = Labelled { pair, subject: s.class, object: o.class };
+                        scored.push(Key::new(labelled.confidence_inlined(scene) * s.p * o.p, pair));
+                    }
+                }
+            },
+        );
         // Taking an agent out removes at most 2(n-1) pairs.
         let kept = k.saturating_add(2 * (scene.agents() - 1));
         if kept < scored.len() {
@@ -142,26 +150,24 @@ impl Ranking {
 
 impl Rest {
     /// The first `k` pairs that have nothing to do with `agent`.
-    fn fill(&mut self, ranking: &Ranking, agent: Option<usize>, k: usize, triplets: usize) {
-        self.keys.clear();
-        self.found.clear();
-        self.found.push(0);
-        self.first.clear();
-        self.first.resize(triplets, usize::MAX);
-        self.last_hit = None;
+    fn of(ranking: &Ranking, agent: Option<usize>, k: usize, triplets: usize) -> Self {
+        let mut rest = Self { keys: Vec::new(), found: vec![0], first: vec![usize::MAX; triplets], hits: Vec::new() };
         let others = ranking.pairs.iter().filter(|p| Some(p.subject) != agent && Some(p.object) != agent);
         for (place, pair) in others.take(k).enumerate() {
-            let mut found = self.found[place];
+            let mut found = rest.found[place];
             for &triplet in &ranking.hits[pair.hits.0..pair.hits.1] {
-                if self.first[triplet] == usize::MAX {
-                    self.first[triplet] = place;
-                    self.last_hit = Some(place);
+                if rest.first[triplet] == usize::MAX {
+                    rest.first[triplet] = place;
                     found += 1;
                 }
             }
-            self.keys.push(pair.key);
-            self.found.push(found);
+            if found > rest.found[place] {
+                rest.hits.push(place);
+            }
+            rest.keys.push(pair.key);
+            rest.found.push(found);
         }
+        rest
     }
 
     fn all_found(&self) -> usize {
@@ -174,62 +180,50 @@ impl Rest {
     }
 }
 
-/// Whether the graph without `agent` surely has the same reward as the one where it has this class.
-fn is_pruned(scene: &Scene<'_>, rest: &Rest, others: &[(usize, f32)], agent: usize, class: usize, k: usize) -> bool {
-    if class == 0 {
-        return true;
-    }
-    let p = scene.policy(agent)[class];
-    // Other agents whose pairs with this one might come before `key`; their products with p fall along the list.
-    let could_pass = |key: Key| others.iter().take_while(move |(_, q)| key.may_follow(p * q)).filter(|o| o.0 != agent);
-    if rest.bar(k).is_some_and(|bar| could_pass(bar).next().is_none()) {
-        return true;
-    }
-    if scene.truth().is_useful(agent, class) {
-        return false;
-    }
-    match rest.last_hit {
-        None => true,
-        // The last hit is pushed out once k - place pairs come before it; each other agent brings two.
-        Some(place) => place + 2 * could_pass(rest.keys[place]).count() < k,
-    }
-}
-
 /// Merges the pairs of an agent with a changed class into the ranking of the rest.
 struct Merge<'s> {
     scene: &'s Scene<'s>,
     actions: &'s [usize],
+    others: &'s [Other],
     k: usize,
     entering: Vec<Key>,
     /// Triplets that the entering pairs have found already.
     seen: Vec<usize>,
+    /// How many classes were not pruned.
+    evaluated: usize,
 }
 
-impl<'s> Merge<'s> {
-    fn new(scene: &'s Scene<'s>, actions: &'s [usize], k: usize) -> Self {
-        Self { scene, actions, k, entering: Vec::new(), seen: Vec::new() }
+/// How many other agents are scored between two looks at whether enough are left.
+const AT_ONCE: usize = 8;
+
+impl Merge<'_> {
+    /// How many triplets the graph finds where `agent` has this class.
+    fn found(&mut self, rest: &Rest, agent: usize, class: usize) -> usize {
+        if class == 0 {
+            return rest.all_found();
+        }
+        if self.scene.truth().is_useful(agent, class) {
+            return self.found_with_own(rest, agent, class);
+        }
+        let Some(&last) = rest.hits.last() else { return 0 };
+        // Each other agent brings two pairs; the agent itself is counted among them here, which prunes a little less.
+        let needed = self.k.saturating_sub(last);
+        let candidates = self.candidates(Some(rest.keys[last]), agent, class);
+        if 2 * candidates < needed || !self.collect(Some(rest.keys[last]), candidates, agent, class, needed) {
+            return rest.all_found();
+        }
+        // From the last hit up: each is pushed out while enough pairs come before it.
+        let stays =
+            |&&place: &&usize| place + self.entering.partition_point(|&entering| entering < rest.keys[place]) < self.k;
+        rest.hits.iter().rev().find(stays).map_or(0, |&place| rest.found[place + 1])
     }
 
-    /// How many triplets the graph finds where `agent` has this class, or nothing if surely as many as without it.
-    fn found_unless_unchanged(
-        &mut self,
-        rest: &Rest,
-        others: &[(usize, f32)],
-        agent: usize,
-        class: usize,
-    ) -> Option<usize> {
-        if self.scene.truth().is_useful(agent, class) {
-            self.collect(rest.bar(self.k), others, agent, class, 0);
-            let (stay, enter) = self.split(&rest.keys);
-            return Some(rest.found[stay] + self.found_by_entering(rest, stay, enter, agent, class));
-        }
-        let place = rest.last_hit?;
-        let needed = self.k.saturating_sub(place);
-        if !self.collect(Some(rest.keys[place]), others, agent, class, needed) {
-            return None;
-        }
-        self.collect(rest.bar(self.k), others, agent, class, 0);
-        Some(rest.found[self.split(&rest.keys).0])
+    /// The same for a class with which the agent's own pairs may find something.
+    fn found_with_own(&mut self, rest: &Rest, agent: usize, class: usize) -> usize {
+        let bar = rest.bar(self.k);
+        self.collect(bar, self.candidates(bar, agent, class), agent, class, 0);
+        let (stay, enter) = self.split(&rest.keys);
+        rest.found[stay] + self.found_by_entering(rest, stay, enter, agent, class)
     }
 
     /// How many triplets the first `enter` of the entering pairs find that the first `stay` of the rest do not.
@@ -250,38 +244,47 @@ impl<'s> Merge<'s> {
         self.seen.len()
     }
 
-    /// Collects the pairs of `agent` that come before the bar, best first; gives up once they must stay below `needed`.
-    fn collect(
-        &mut self,
-        bar: Option<Key>,
-        others: &[(usize, f32)],
-        agent: usize,
-        class: usize,
-        needed: usize,
-    ) -> bool {
-        self.entering.clear();
+    /// The first so many of the others are all whose pairs with this agent might come before the bar.
+    fn candidates(&self, bar: Option<Key>, agent: usize, class: usize) -> usize {
         let p = self.scene.policy(agent)[class];
-        let passes = |q: f32| bar.is_none_or(|bar| bar.may_follow(p * q));
-        let candidates = others.partition_point(|&(_, q)| passes(q));
-        for (at, &(other, q)) in others[..candidates].iter().enumerate() {
-            if self.entering.len() + 2 * (candidates - at) < needed {
+        let may_pass = |other: &Other| bar.is_none_or(|bar| bar.may_follow(p * other.p));
+        // Most classes have none.
+        if self.others.first().is_some_and(may_pass) { self.others.partition_point(may_pass) } else { 0 }
+    }
+
+    /// Collects the pairs of `agent` that come before the bar, best first; gives up once they must stay below `needed`.
+    fn collect(&mut self, bar: Option<Key>, candidates: usize, agent: usize, class: usize, needed: usize) -> bool {
+        self.evaluated += usize::from(candidates > 0);
+        self.entering.clear();
+        let mut left = candidates;
+        for others in self.others[..candidates].chunks(AT_ONCE) {
+            if self.entering.len() + 2 * left < needed {
                 return false;
             }
-            if other != agent {
-                let theirs = self.actions[other];
-                self.score(bar, Labelled { pair: self.scene.pair(agent, other), subject: class, object: theirs }, p, q);
-                self.score(bar, Labelled { pair: self.scene.pair(other, agent), subject: theirs, object: class }, q, p);
-            }
+            left -= others.len();
+            self.score(bar, others, agent, class);
         }
         self.entering.sort_unstable();
         self.entering.len() >= needed
     }
 
-    fn score(&mut self, bar: Option<Key>, labelled: Labelled, subject: f32, object: f32) {
-        let key = Key::new(labelled.confidence(self.scene) * subject * object, labelled.pair);
-        if bar.is_none_or(|bar| key < bar) {
-            self.entering.push(key);
-        }
+    /// Adds the pairs with these others that come before the bar.
+    fn score(&mut self, bar: Option<Key>, others: &[Other], agent: usize, class: usize) {
+        let Self { scene, entering, .. } = self;
+        let p = scene.policy(agent)[class];
+        let bar = bar.unwrap_or(Key::LAST);
+        widest(
+            #[inline(always)]
+            || {
+                for other in others.iter().filter(|other| other.agent != agent) {
+                    let there = Labelled { pair: scene.pair(agent, other.agent), subject: class, object: other.class };
+                    let back = Labelled { pair: scene.pair(other.agent, agent), subject: other.class, object: class };
+                    let there = Key::new(there.confidence_inlined(scene) * p * other.p, there.pair);
+                    let back = Key::new(back.confidence_inlined(scene) * other.p * p, back.pair);
+                    entering.extend([there, back].into_iter().filter(|&key| key < bar));
+                }
+            },
+        );
     }
 
     /// How many of the rest and how many of the entering pairs are the first `k` of both.

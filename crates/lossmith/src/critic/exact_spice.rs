@@ -12,6 +12,7 @@ use super::reward::f1;
 use super::score::Labelled;
 use super::truncated::Classes;
 use super::{Counterfactuals, Scene};
+use crate::simd::widest;
 
 /// What a graph predicts and finds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -77,31 +78,35 @@ pub(super) fn counterfactuals(scene: &Scene<'_>, actions: &[usize], classes: &Cl
         own.iter().filter(|says| says.subject.0 == agent).for_each(|says| graph.add(says));
     }
     let reward = graph.counts.f1(triplets);
+    let asks = |agent, class| classes.have(agent, class) && class != actions[agent];
     let mut evaluated = 0;
+    let mut without = Vec::with_capacity(scene.agents());
     for agent in 0..scene.agents() {
         said_by(scene, actions, agent, actions[agent], &mut own);
         own.iter().for_each(|says| graph.remove(says));
-        let without = graph.counts;
-        for class in classes.of(agent, scene.classes()) {
-            let useful = scene.truth().is_useful(agent, class);
-            rewards[[agent, class]] = if class == actions[agent] {
-                reward
-            } else if class == 0 || (!useful && without.right == 0) {
-                without.f1(triplets)
-            } else if useful {
-                evaluated += 1;
-                said_by(scene, actions, agent, class, &mut changed);
-                changed.iter().for_each(|says| graph.add(says));
-                let reward = graph.counts.f1(triplets);
-                changed.iter().for_each(|says| graph.remove(says));
-                reward
-            } else {
-                evaluated += 1;
-                let more = predicted(scene, actions, agent, class);
-                Counts { predicted: without.predicted + more, ..without }.f1(triplets)
-            };
+        without.push(graph.counts);
+        for class in (1..scene.classes()).filter(|&class| asks(agent, class) && scene.truth().is_useful(agent, class)) {
+            evaluated += 1;
+            said_by(scene, actions, agent, class, &mut changed);
+            changed.iter().for_each(|says| graph.add(says));
+            rewards[[agent, class]] = graph.counts.f1(triplets);
+            changed.iter().for_each(|says| graph.remove(says));
         }
         own.iter().for_each(|says| graph.add(says));
+    }
+    // Class by class, so that the rows of the bias table that a class needs are at hand for all agents.
+    for class in 0..scene.classes() {
+        for (agent, &without) in without.iter().enumerate().filter(|&(agent, _)| classes.have(agent, class)) {
+            if class == actions[agent] {
+                rewards[[agent, class]] = reward;
+            } else if class == 0 || (without.right == 0 && !scene.truth().is_useful(agent, class)) {
+                rewards[[agent, class]] = without.f1(triplets);
+            } else if !scene.truth().is_useful(agent, class) {
+                evaluated += 1;
+                let more = predicted(scene, actions, agent, class);
+                rewards[[agent, class]] = Counts { predicted: without.predicted + more, ..without }.f1(triplets);
+            }
+        }
     }
     Counterfactuals { reward, rewards, evaluated }
 }
@@ -122,12 +127,19 @@ fn said_by(scene: &Scene<'_>, actions: &[usize], agent: usize, class: usize, sai
 
 /// How many pairs of `agent` say more than none where it has this class.
 fn predicted(scene: &Scene<'_>, actions: &[usize], agent: usize, class: usize) -> usize {
-    let speaks = |pair, subject, object| usize::from(Labelled { pair, subject, object }.beats_none(scene));
-    let both = |other: usize| {
-        let theirs = actions[other];
-        speaks(scene.pair(agent, other), class, theirs) + speaks(scene.pair(other, agent), theirs, class)
-    };
-    others(scene, actions, agent).map(both).sum()
+    widest(
+        #[inline(always)]
+        || {
+            let mut said = 0;
+            for other in (0..scene.agents()).filter(|&other| other != agent && actions[other] != 0) {
+                let theirs = actions[other];
+                let there = Labelled { pair: scene.pair(agent, other), subject: class, object: theirs };
+                let back = Labelled { pair: scene.pair(other, agent), subject: theirs, object: class };
+                said += usize::from(there.beats_none_inlined(scene)) + usize::from(back.beats_none_inlined(scene));
+            }
+            said
+        },
+    )
 }
 
 fn others<'a>(scene: &Scene<'_>, actions: &'a [usize], agent: usize) -> impl Iterator<Item = usize> + use<'a> {

@@ -16,7 +16,7 @@ pub(super) fn counterfactuals(
     let mut evaluated = 0;
     let mut changed = actions.to_vec();
     for agent in 0..scene.agents() {
-        for class in classes.of(agent, scene.classes()) {
+        for class in (0..scene.classes()).filter(|&class| classes.have(agent, class)) {
             changed[agent] = class;
             rewards[[agent, class]] = reward.of_checked(scene, &changed);
             evaluated += 1;

@@ -115,6 +115,7 @@ impl<'a> Scene<'a> {
     }
 
     /// The probability of each class of one agent.
+    #[inline]
     pub fn policy(&self, agent: usize) -> &[f32] {
         &self.probabilities[agent * self.classes..][..self.classes]
     }
@@ -144,6 +145,7 @@ impl<'a> Scene<'a> {
     }
 
     /// The row of an ordered pair of different agents.
+    #[inline]
     pub(super) fn pair(&self, subject: usize, object: usize) -> usize {
         subject * (self.agents - 1) + object - usize::from(object > subject)
     }
@@ -162,6 +164,7 @@ impl<'a> Scene<'a> {
         &self.pair_logits[pair * self.columns()..][..self.columns()]
     }
 
+    #[inline]
     pub(super) fn weights(&self, pair: usize) -> Row<'_> {
         self.weights.row(pair)
     }
@@ -170,8 +173,12 @@ impl<'a> Scene<'a> {
         self.bias.map(|bias| bias.logits(subject_class, object_class))
     }
 
+    #[inline]
     pub(super) fn bias_weights(&self, subject_class: usize, object_class: usize) -> Row<'_> {
-        self.bias.map_or_else(|| self.no_bias.row(0), |bias| bias.weights(subject_class, object_class))
+        match self.bias {
+            Some(bias) => bias.weights(subject_class, object_class),
+            None => self.no_bias.row(0),
+        }
     }
 }
 

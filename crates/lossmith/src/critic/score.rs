@@ -23,6 +23,15 @@ pub(super) struct Labelled {
 impl Labelled {
     /// The softmax probability, in f32, of the most probable predicate other than none; at most 1.
     pub fn confidence(self, scene: &Scene<'_>) -> f32 {
+        widest(
+            #[inline(always)]
+            || self.confidence_inlined(scene),
+        )
+    }
+
+    /// The same for a loop that is compiled for the widest vectors as a whole; see [`widest`].
+    #[inline(always)]
+    pub fn confidence_inlined(self, scene: &Scene<'_>) -> f32 {
         let (most, sum) = most_and_sum(scene.weights(self.pair), scene.bias_weights(self.subject, self.object));
         if sum >= LEAST_SUM { most / sum } else { self.plain(scene).confidence }
     }
@@ -30,7 +39,10 @@ impl Labelled {
     /// The most probable predicate other than none, the lowest where several are.
     pub fn predicate(self, scene: &Scene<'_>) -> usize {
         let (logits, bias) = (scene.weights(self.pair), scene.bias_weights(self.subject, self.object));
-        let (most, sum) = most_and_sum(logits, bias);
+        let (most, sum) = widest(
+            #[inline(always)]
+            || most_and_sum(logits, bias),
+        );
         if sum < LEAST_SUM {
             return self.plain(scene).predicate;
         }
@@ -40,18 +52,18 @@ impl Labelled {
 
     /// Whether some predicate is more probable than none: then the pair is part of the graph that SPICE judges.
     pub fn beats_none(self, scene: &Scene<'_>) -> bool {
+        widest(
+            #[inline(always)]
+            || self.beats_none_inlined(scene),
+        )
+    }
+
+    /// The same for a loop that is compiled for the widest vectors as a whole.
+    #[inline(always)]
+    pub fn beats_none_inlined(self, scene: &Scene<'_>) -> bool {
         let (logits, bias) = (scene.weights(self.pair), scene.bias_weights(self.subject, self.object));
-        let none = logits.none * bias.none;
-        // Most pairs are settled by the most probable predicate of the logits alone, and by the product of both maxima.
-        let one = logits.predicates[logits.largest] * bias.predicates[logits.largest];
-        if one > none && one >= LEAST_SUM {
-            return true;
-        }
-        if none >= LEAST_SUM && logits.predicates[logits.largest] * bias.predicates[bias.largest] <= none {
-            return false;
-        }
         let (most, sum) = most_and_sum(logits, bias);
-        if sum >= LEAST_SUM { most > none } else { self.plain(scene).beats_none }
+        if sum >= LEAST_SUM { most > logits.none * bias.none } else { self.plain(scene).beats_none }
     }
 
     /// The softmax probability of each predicate, none first, in f64.
@@ -66,6 +78,7 @@ impl Labelled {
     }
 
     /// The same from the logits themselves: the plain way, for what the weights cannot hold.
+    #[cold]
     fn plain(self, scene: &Scene<'_>) -> Best {
         let all = self.probabilities(scene);
         let best = (1..all.len()).fold(1, |best, r| if all[r] > all[best] { r } else { best });
@@ -82,22 +95,18 @@ struct Best {
 }
 
 /// The largest product of the predicates' weights, and the sum of all products with that of none.
+#[inline(always)]
 fn most_and_sum(logits: Row<'_>, bias: Row<'_>) -> (f32, f32) {
-    widest(
-        #[inline(always)]
-        || {
-            let (mut most, mut sum) = ([0f32; LANES], [0f32; LANES]);
-            for (z, b) in logits.predicates.chunks_exact(LANES).zip(bias.predicates.chunks_exact(LANES)) {
-                for lane in 0..LANES {
-                    let product = z[lane] * b[lane];
-                    sum[lane] += product;
-                    most[lane] = if product > most[lane] { product } else { most[lane] };
-                }
-            }
-            let none = logits.none * bias.none;
-            (most.iter().copied().fold(0.0, f32::max), sum.iter().sum::<f32>() + none)
-        },
-    )
+    let (mut most, mut sum) = ([0f32; LANES], [0f32; LANES]);
+    for (z, b) in logits.predicates.chunks_exact(LANES).zip(bias.predicates.chunks_exact(LANES)) {
+        for lane in 0..LANES {
+            let product = z[lane] * b[lane];
+            sum[lane] += product;
+            most[lane] = if product > most[lane] { product } else { most[lane] };
+        }
+    }
+    // Folded in order: a fold by halves tempts the compiler into narrower vectors for the loop above.
+    (most.iter().copied().fold(0.0, f32::max), sum.iter().sum::<f32>() + logits.none * bias.none)
 }
 
 #[cfg(test)]

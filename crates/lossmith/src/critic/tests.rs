@@ -21,7 +21,12 @@ impl Example {
 
 /// Logits on a coarse grid tie often, so that the order of equal scores matters.
 fn example(rng: &mut ChaCha8Rng) -> Example {
-    let (agents, classes) = (rng.random_range(1..9), rng.random_range(2..8));
+    let agents = rng.random_range(1..9);
+    example_of(rng, agents)
+}
+
+fn example_of(rng: &mut ChaCha8Rng, agents: usize) -> Example {
+    let classes = rng.random_range(2..8);
     let columns = rng.random_range(2..6);
     let coarse = rng.random_bool(0.7);
     let logit = |rng: &mut ChaCha8Rng, spread: f32| {
@@ -90,6 +95,27 @@ fn exact_is_naive_to_the_last_bit() {
     }
     // The examples are worth something: rewards are earned, actions matter, and not everything is pruned.
     assert!(hit > 30_000 && changed > 20_000 && pruned > 60_000 && pruned < 110_000, "{hit} {changed} {pruned}");
+}
+
+/// With many agents, scoring is cut short where too few pairs are left to push a hit out.
+#[test]
+fn exact_is_naive_among_many_agents() {
+    let mut rng = ChaCha8Rng::seed_from_u64(12);
+    let mut pushed_out = 0;
+    for _ in 0..120 {
+        let agents = rng.random_range(12..28);
+        let example = example_of(&mut rng, agents);
+        let scene = example.scene();
+        let reward = [Reward::Recall(5), Reward::Recall(20), Reward::Recall(100)][rng.random_range(0..3)];
+        let judge = |kind| Critic::new(kind, reward).judge(&scene, &example.actions).unwrap();
+        let (fast, slow) = (judge(Kind::Exact), judge(Kind::Naive));
+        assert_eq!(fast.baselines, slow.baselines, "{reward}");
+        let rewards = fast.counterfactuals.unwrap().rewards;
+        assert_eq!(rewards, slow.counterfactuals.unwrap().rewards, "{reward}");
+        // A class that costs more than the agent's absence has pushed hits of others out.
+        pushed_out += rewards.rows().into_iter().map(|row| row.iter().filter(|&&r| r < row[0]).count()).sum::<usize>();
+    }
+    assert!(pushed_out > 200, "{pushed_out}");
 }
 
 #[test]

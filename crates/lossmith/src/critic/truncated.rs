@@ -25,11 +25,11 @@ impl Classes {
         Self::Truncated((0..scene.agents()).map(best_two).collect())
     }
 
-    /// The classes of one agent, of `classes` in all.
-    pub fn of(&self, agent: usize, classes: usize) -> Vec<usize> {
+    /// Whether the sum of this agent has this class.
+    pub fn have(&self, agent: usize, class: usize) -> bool {
         match self {
-            Self::All => (0..classes).collect(),
-            Self::Truncated(kept) => kept[agent].clone(),
+            Self::All => true,
+            Self::Truncated(kept) => kept[agent].contains(&class),
         }
     }
 }

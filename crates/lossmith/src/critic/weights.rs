@@ -11,8 +11,6 @@ pub(super) struct Weights {
     stride: usize,
     predicates: Vec<f32>,
     none: Vec<f32>,
-    /// For each row the place of its largest predicate.
-    largest: Vec<u32>,
 }
 
 /// One row of [`Weights`].
@@ -20,28 +18,20 @@ pub(super) struct Weights {
 pub(super) struct Row<'a> {
     pub predicates: &'a [f32],
     pub none: f32,
-    pub largest: usize,
 }
 
 impl Weights {
     /// From rows of `columns` logits, none first.
     pub fn new(logits: &[f32], columns: usize) -> Self {
         let (rows, stride) = (logits.len() / columns, (columns - 1).next_multiple_of(LANES));
-        let mut weights = Self {
-            stride,
-            predicates: vec![0.0; rows * stride],
-            none: Vec::with_capacity(rows),
-            largest: Vec::with_capacity(rows),
-        };
+        let mut weights = Self { stride, predicates: vec![0.0; rows * stride], none: Vec::with_capacity(rows) };
         widest(
             #[inline(always)]
             || {
                 for (row, to) in logits.chunks_exact(columns).zip(weights.predicates.chunks_exact_mut(stride)) {
                     to[columns - 1..].fill(f32::MIN);
                     to[..columns - 1].copy_from_slice(&row[1..]);
-                    let most = largest(to);
-                    let top = most.max(row[0]);
-                    weights.largest.push(to.iter().position(|&z| z == most).unwrap_or(0) as u32);
+                    let top = largest(to).max(row[0]);
                     weights.none.push(exp(row[0] - top));
                     for chunk in to.chunks_exact_mut(LANES) {
                         chunk.iter_mut().for_each(|z| *z = exp(*z - top));
@@ -53,12 +43,9 @@ impl Weights {
         weights
     }
 
+    #[inline]
     pub fn row(&self, row: usize) -> Row<'_> {
-        Row {
-            predicates: &self.predicates[row * self.stride..][..self.stride],
-            none: self.none[row],
-            largest: self.largest[row] as usize,
-        }
+        Row { predicates: &self.predicates[row * self.stride..][..self.stride], none: self.none[row] }
     }
 }
 
