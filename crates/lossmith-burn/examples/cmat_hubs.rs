@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         std::env::args().skip(1).filter_map(|a| a.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()))).collect();
     let number = |key: &str, default: f64| given.get(key).and_then(|v| v.parse().ok()).unwrap_or(default);
     let (blocks, seed) = (number("blocks", 1.0) as usize, number("seed", 1.0) as u64);
-    let settings = hubs::Settings { blocks, noise: 0.3 };
+    let settings = hubs::Settings { blocks, ..hubs::Settings::default() };
     let data = hubs::make(settings, number("train", 600.0) as usize, number("test", 200.0) as usize, seed)?;
     let device = Device::flex().autodiff();
     let plain = Device::flex();
@@ -53,12 +53,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         epochs: number("epochs", 2.0) as usize,
         policy_epochs: number("policy-epochs", 2.0) as usize,
         rate: number("rate", 5e-3),
-        policy_rate: number("policy-rate", 2e-3),
+        policy_rate: number("policy-rate", 1e-3),
         node_weight: number("node-weight", 0.1),
         ..Settings::new(objective, seed)
     };
     let report = |name: &str, trainer: &Trainer, start: Instant| -> Result<(), Box<dyn std::error::Error>> {
-        let outcome = evaluate::evaluate(&trainer.agents.valid(), config.classes, &test)?;
+        let outcome = evaluate::evaluate(&trainer.agents.valid(), config.classes, &test, evaluate::Given::Boxes)?;
         let recall = outcome.graphs.constraint.mean;
         println!(
             "{{\"seed\":{seed},\"objective\":\"{name}\",\"recall\":{recall:?},\"nodes\":{:.4},\"seconds\":{:.1}}}",

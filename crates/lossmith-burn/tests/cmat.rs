@@ -4,8 +4,9 @@
 
 use burn::prelude::*;
 use lossmith::critic::{Kind, Reward, Scene};
+use lossmith_burn::cmat::evaluate::Given;
 use lossmith_burn::cmat::scene::{Seen, frequency_bias};
-use lossmith_burn::cmat::train::Numbers;
+use lossmith_burn::cmat::train::{Numbers, bias};
 use lossmith_burn::cmat::{Config, Objective, Settings, Trainer, evaluate, predict};
 use lossmith_data::make::hubs;
 use lossmith_data::node_graphs::NodeGraphs;
@@ -31,7 +32,7 @@ fn the_critic_lifts_recall_from_the_ceiling_of_cross_entropy_to_that_of_the_grap
     let train = seen(&data.train, &device);
     let test: Vec<_> = seen(&data.test, &plain).into_iter().zip(data.test.iter().map(|s| s.graph.clone())).collect();
     let recall = |trainer: &Trainer| {
-        let outcome = evaluate::evaluate(&trainer.agents.valid(), config.classes, &test).unwrap();
+        let outcome = evaluate::evaluate(&trainer.agents.valid(), config.classes, &test, Given::Boxes).unwrap();
         (outcome.graphs.constraint.mean[0], outcome.node_accuracy)
     };
     let settings = Settings::new(Objective::Policy { reward: REWARD, critic: Kind::Exact }, 3);
@@ -77,8 +78,8 @@ fn an_explanation_is_what_relabelled_graphs_earn() {
     let seen = seen(&data.train[..1], &device).remove(0);
     device.seed(1);
     let agents = config.init(frequency_bias(&data.about, &data.train), &device);
-    let numbers = Numbers::of(&agents, &agents.forward(&seen), config.classes);
-    let bias = numbers.bias().unwrap();
+    let numbers = Numbers::of(&agents.forward(&seen));
+    let bias = bias(&agents, config.classes).unwrap();
     let scene = Scene::new(numbers.policy.view(), numbers.pair_logits.view(), Some(&bias), &seen.truth).unwrap();
     let labels = seen.truth.labels().to_vec();
     let table = predict::explain(&scene, &labels, 2, REWARD).unwrap();

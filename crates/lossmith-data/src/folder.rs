@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::classification::{Classification, LabelledImages, numbered};
+use crate::node_graphs::{NodeGraph, NodeGraphs, VOCABULARY};
 use crate::{DataError, Result, cifar, idx, instance_set};
 
 /// The file that may name the classes of an IDX folder, one a line: Fashion-MNIST has the same files as MNIST.
@@ -37,6 +38,12 @@ pub const FORMATS: &[Format] = &[
         files: "data_batch_*.bin[.gz] or cifar-10-binary.tar.gz",
         is_here: cifar::is_here,
         describe: |folder| Ok(describe(&cifar::read_folder(folder)?)),
+    },
+    Format {
+        name: "scene graphs with node vectors",
+        files: "vocabulary.json, train.jsonl and test.jsonl",
+        is_here: |names| [VOCABULARY, "train.jsonl"].iter().all(|file| names.iter().any(|name| name == file)),
+        describe: |folder| Ok(describe_nodes(&NodeGraphs::read(folder)?)),
     },
     Format {
         name: "COCO",
@@ -131,6 +138,33 @@ fn count(images: &LabelledImages, classes: usize) -> String {
     images.labels().iter().for_each(|&label| counts[usize::from(label)] += 1);
     let (least, most) = (counts.iter().min().copied().unwrap_or(0), counts.iter().max().copied().unwrap_or(0));
     format!("{} images, {least} to {most} a class", images.len())
+}
+
+/// Scenes of nodes; what no model can pass, where that is known.
+fn describe_nodes(data: &NodeGraphs) -> Description {
+    let names = &data.about.vocabulary;
+    let scenes = |scenes: &[NodeGraph]| {
+        let sum = |of: fn(&NodeGraph) -> usize| scenes.iter().map(of).sum::<usize>();
+        let (nodes, relations) = (sum(|s| s.graph.labels.len()), sum(|s| s.graph.relations.len()));
+        format!("{} scenes, {nodes} nodes, {relations} relations", scenes.len())
+    };
+    let mut rows = vec![
+        ("objects", format!("{} ({})", names.objects.len(), names.objects.join(", "))),
+        ("predicates", format!("{} ({})", names.predicates.len(), names.predicates.join(", "))),
+        ("vectors", format!("of {} numbers", data.width())),
+        ("train", scenes(&data.train)),
+        ("test", scenes(&data.test)),
+    ];
+    if let Some(made) = data.about.hubs {
+        let c = made.ceilings();
+        let percent = |value: f64| format!("{value:.4}");
+        rows.push(("ceilings", "recall of the best labels under each objective, in closed form".to_owned()));
+        rows.push(("  alone", format!("{} (cross-entropy, every node for itself)", percent(c.alone))));
+        rows.push(("  nodes", format!("{} (cross-entropy)", percent(c.cross_entropy))));
+        rows.push(("  degree", format!("{} (cross-entropy weighted by degree)", percent(c.degree))));
+        rows.push(("  graph", format!("{} (the reward of the graph)", percent(c.graph))));
+    }
+    rows.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 #[cfg(test)]

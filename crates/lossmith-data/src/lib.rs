@@ -20,6 +20,7 @@ pub mod node_graphs;
 pub mod openimages;
 pub mod picture;
 pub mod predicate_groups;
+pub mod scene_graphs;
 mod source;
 pub mod tensors;
 pub mod visual_genome;

@@ -16,8 +16,16 @@ use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
+use crate::graph_json::{GraphSet, ImageGraph};
 use crate::make::hubs;
+use crate::scene_graphs::{self, Part};
+use crate::vrd::Nodes;
 use crate::{DataError, Result, atomic};
+
+/// The file that makes a folder one of scenes with vectors.
+pub const VOCABULARY: &str = "vocabulary.json";
+/// What class 0 is called where the annotations have none.
+const BACKGROUND: &str = "__background__";
 
 /// The most nodes of a scene: all ordered pairs of them are looked at.
 pub const MOST_NODES: usize = 1_000;
@@ -61,7 +69,7 @@ impl NodeGraphs {
     /// A file is missing or is no JSON; a scene has another number of vectors than nodes, vectors of different lengths, a
     /// label or predicate without a name, a relation to a missing node, or more than [`MOST_NODES`] nodes.
     pub fn read(folder: &Path) -> Result<Self> {
-        let path = folder.join("vocabulary.json");
+        let path = folder.join(VOCABULARY);
         let text = std::fs::read_to_string(&path).map_err(DataError::io(&path, "read"))?;
         let about: About = serde_json::from_str(&text)
             .map_err(|e| DataError::Content { path: path.clone(), message: e.to_string() })?;
@@ -69,6 +77,53 @@ impl NodeGraphs {
         let train = read_scenes(&folder.join("train.jsonl"), &about.vocabulary, &mut width)?;
         let test = read_scenes(&folder.join("test.jsonl"), &about.vocabulary, &mut width)?;
         Ok(Self { about, train, test })
+    }
+
+    /// Scenes from a folder of node vectors, or from annotations: VRD, graphs as JSON, Visual Genome (see `scene_graphs`).
+    ///
+    /// Annotations have no vectors: their nodes show [`noisy_labels`]. Relations of a node with itself, which no pair could say, and
+    /// images without any other relation are left out.
+    ///
+    /// # Errors
+    /// Nothing that is known, or a fault of its reader.
+    pub fn open(path: &Path, confusion: f64, seed: u64) -> Result<Self> {
+        if path.join(VOCABULARY).is_file() {
+            return Self::read(path);
+        }
+        let [train, test] = [Part::Train, Part::Test].map(|part| scene_graphs::read(path, part, Nodes::Boxes, None));
+        Self::from_graphs(train?, test?, confusion, seed).map_err(|e| DataError::content(path, e.to_string()))
+    }
+
+    /// Scenes from annotations. Class 0 becomes background, unless it is that already.
+    ///
+    /// # Errors
+    /// The parts have other names, an image has more than [`MOST_NODES`] nodes, or the confusion is no probability.
+    pub fn from_graphs(train: GraphSet, test: GraphSet, confusion: f64, seed: u64) -> Result<Self> {
+        if train.vocabulary != test.vocabulary {
+            return Err(DataError::Argument("the parts name other classes or predicates".to_owned()));
+        }
+        let mut vocabulary = train.vocabulary.clone();
+        let shift = u32::from(vocabulary.objects.first().is_none_or(|name| name != BACKGROUND));
+        if shift == 1 {
+            vocabulary.objects.insert(0, BACKGROUND.to_owned());
+        }
+        let classes = vocabulary.objects.len();
+        let scenes = |mut set: GraphSet, part: u64| -> Result<Vec<NodeGraph>> {
+            set.images.iter_mut().for_each(|image| image.graph.relations.retain(|r| r.subject != r.object));
+            let related = set.images.into_iter().enumerate().filter(|(_, image)| !image.graph.relations.is_empty());
+            let scene = |(at, image): (usize, ImageGraph)| {
+                let mut graph = image.graph;
+                graph.labels.iter_mut().for_each(|label| *label += shift);
+                let features = noisy_labels(&graph.labels, classes, confusion, seed ^ part << 48 ^ (at as u64) << 16);
+                let scene = NodeGraph { features: features?, graph };
+                check(&scene, &vocabulary, &mut None)
+                    .map_err(|e| DataError::Argument(format!("image {}: {e}", image.image)))?;
+                Ok(scene)
+            };
+            related.map(scene).collect()
+        };
+        let (train, test) = (scenes(train, 1)?, scenes(test, 2)?);
+        Ok(Self { about: About { vocabulary, hubs: None }, train, test })
     }
 
     /// Writes a new folder, whole or not at all.
@@ -87,7 +142,7 @@ impl NodeGraphs {
             atomic::write(&folder.join(name), text.as_bytes())?;
         }
         let about = serde_json::to_vec_pretty(&self.about).map_err(fault)?;
-        atomic::write(&folder.join("vocabulary.json"), &about)
+        atomic::write(&folder.join(VOCABULARY), &about)
     }
 
     /// The length of the nodes' vectors.
@@ -182,6 +237,34 @@ mod tests {
         std::fs::write(folder.join("test.jsonl"), broken).unwrap();
         let error = NodeGraphs::read(&folder).unwrap_err().to_string();
         assert!(error.contains("test.jsonl, line 1: feature vector 0 has 17 numbers, the others have 16"), "{error}");
+    }
+
+    #[test]
+    fn annotations_become_scenes() {
+        let graph = SceneGraph {
+            boxes: vec![[0.0, 0.0, 9.0, 9.0], [5.0, 5.0, 20.0, 20.0]],
+            labels: vec![0, 2],
+            relations: vec![lossmith::graph::Relation { subject: 0, object: 1, predicate: 1 }],
+        };
+        let image = |graph: &SceneGraph| ImageGraph { image: "a".into(), graph: graph.clone(), ..Default::default() };
+        let itself = lossmith::graph::Relation { subject: 1, object: 1, predicate: 1 };
+        let lonely = SceneGraph { relations: vec![itself], ..graph.clone() };
+        let set = |objects: &[&str]| GraphSet {
+            vocabulary: Vocabulary {
+                objects: objects.iter().map(|&o| o.to_owned()).collect(),
+                predicates: vec!["on".to_owned()],
+            },
+            images: vec![image(&graph), image(&lonely)],
+        };
+        let plain = set(&["cat", "dog", "mat"]);
+        let made = NodeGraphs::from_graphs(plain.clone(), plain.clone(), 0.0, 1).unwrap();
+        assert_eq!(made.about.vocabulary.objects[..2], ["__background__", "cat"]);
+        assert_eq!((made.train.len(), made.train[0].graph.labels.clone()), (1, vec![1, 3]));
+        assert_eq!(made.train[0].features[1], [0.0, 0.0, 0.0, 1.0]);
+        let numbered = set(&["__background__", "dog", "mat"]);
+        let made = NodeGraphs::from_graphs(numbered.clone(), numbered, 0.0, 1).unwrap();
+        assert_eq!(made.train[0].graph.labels, vec![0, 2]);
+        assert!(NodeGraphs::from_graphs(plain, set(&["cat"]), 0.0, 1).is_err());
     }
 
     #[test]

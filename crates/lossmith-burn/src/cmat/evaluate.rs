@@ -1,16 +1,15 @@
 //! How good the agents' graphs are: recall by the Visual Genome protocol, node accuracy, and the spread of the gradients.
 
-use lossmith::critic::{Critic, Kind, Reward, Scene};
+use lossmith::critic::{Bias, Critic, CriticError, Kind, Reward, Scene};
 use lossmith::graph::{GraphScores, SceneGraph};
 use lossmith::metric::visual_genome::{Mode, Report, VisualGenome};
-use ndarray::Array2;
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
 use super::CmatError;
 use super::agents::Agents;
 use super::scene::Seen;
-use super::train::{Numbers, sample};
+use super::train::{Numbers, bias, sample};
 
 /// What the agents reach on a set of scenes.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -21,20 +20,37 @@ pub struct Outcome {
     pub node_accuracy: f64,
 }
 
-/// Labels each node by its most probable class but background, and judges the graphs.
+/// What is given when graphs are predicted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// The boxes: each node gets its most probable class but background.
+    Boxes,
+    /// Boxes and classes; then only the predicates are judged.
+    Classes,
+}
+
+/// Predicts the graphs of the scenes, and judges them.
 ///
 /// # Errors
 /// The agents' numbers are no longer finite, or a scene does not fit them.
-pub fn evaluate(agents: &Agents, classes: usize, scenes: &[(Seen, SceneGraph)]) -> Result<Outcome, CmatError> {
+pub fn evaluate(
+    agents: &Agents,
+    classes: usize,
+    scenes: &[(Seen, SceneGraph)],
+    given: Given,
+) -> Result<Outcome, CmatError> {
     let Some((first, _)) = scenes.first() else {
         return Err(CmatError::Argument("there are no scenes to evaluate".to_owned()));
     };
+    let bias = bias(agents, classes).map_err(|cause| CmatError::Scene { scene: 0, cause })?;
     let predicates = agents.forward(first).pair_logits.dims()[1] - 1;
-    let mut protocol = VisualGenome::new(Mode::SgCls, predicates, None);
+    let mode = if given == Given::Boxes { Mode::SgCls } else { Mode::PredCls };
+    let mut protocol = VisualGenome::new(mode, predicates, None);
     let (mut right, mut nodes) = (0, 0);
     for (at, (seen, graph)) in scenes.iter().enumerate() {
-        let numbers = Numbers::of(agents, &agents.forward(seen), classes);
-        let scores = scores(&numbers, seen, graph, at)?;
+        let numbers = Numbers::of(&agents.forward(seen));
+        let scores =
+            scores(&numbers, &bias, seen, graph, given).map_err(|cause| CmatError::Scene { scene: at, cause })?;
         right += scores.labels.iter().zip(&graph.labels).filter(|(a, b)| a == b).count();
         nodes += graph.labels.len();
         let image = protocol.judge(graph, &scores).map_err(|e| CmatError::Argument(format!("scene {at}: {e}")))?;
@@ -43,24 +59,27 @@ pub fn evaluate(agents: &Agents, classes: usize, scenes: &[(Seen, SceneGraph)]) 
     Ok(Outcome { graphs: protocol.report(), node_accuracy: right as f64 / nodes.max(1) as f64 })
 }
 
-/// What the agents say with greedy labels, as the protocols read it.
+/// What the agents say, as the protocols read it.
 ///
 /// # Errors
 /// The agents' numbers are no longer finite.
-pub fn scores(numbers: &Numbers, seen: &Seen, graph: &SceneGraph, at: usize) -> Result<GraphScores, CmatError> {
-    let refused = |cause| CmatError::Scene { scene: at, cause };
-    let bias = numbers.bias().map_err(refused)?;
-    let scene =
-        Scene::new(numbers.policy.view(), numbers.pair_logits.view(), Some(&bias), &seen.truth).map_err(refused)?;
-    let labels = scene.greedy();
-    let predicates: Array2<f64> = scene.relation_probabilities(&labels).map_err(refused)?;
+pub fn scores(
+    numbers: &Numbers,
+    bias: &Bias,
+    seen: &Seen,
+    graph: &SceneGraph,
+    given: Given,
+) -> Result<GraphScores, CriticError> {
+    let scene = Scene::new(numbers.policy.view(), numbers.pair_logits.view(), Some(bias), &seen.truth)?;
+    let labels = if given == Given::Boxes { scene.greedy() } else { seen.truth.labels().to_vec() };
+    let score = |(i, &l): (usize, &usize)| if given == Given::Boxes { f64::from(scene.policy(i)[l]) } else { 1.0 };
     let n = labels.len() as u32;
     Ok(GraphScores {
         boxes: graph.boxes.clone(),
-        scores: labels.iter().enumerate().map(|(i, &l)| f64::from(scene.policy(i)[l])).collect(),
+        scores: labels.iter().enumerate().map(score).collect(),
+        predicates: scene.relation_probabilities(&labels)?,
         labels: labels.iter().map(|&l| l as u32).collect(),
         pairs: (0..n).flat_map(|s| (0..n).filter(move |&o| o != s).map(move |o| [s, o])).collect(),
-        predicates,
     })
 }
 
@@ -80,10 +99,10 @@ pub fn gradient_variance(
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut critic = Critic::new(kind, reward);
     let mut variance = 0.0;
+    let bias = bias(agents, classes).map_err(|cause| CmatError::Scene { scene: 0, cause })?;
     for (at, seen) in scenes.iter().enumerate() {
         let refused = |cause| CmatError::Scene { scene: at, cause };
-        let numbers = Numbers::of(agents, &agents.forward(seen), classes);
-        let bias = numbers.bias().map_err(refused)?;
+        let numbers = Numbers::of(&agents.forward(seen));
         let scene =
             Scene::new(numbers.policy.view(), numbers.pair_logits.view(), Some(&bias), &seen.truth).map_err(refused)?;
         let mut sum = numbers.policy.mapv(|_| 0.0f64);

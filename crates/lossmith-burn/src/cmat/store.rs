@@ -15,7 +15,8 @@ fn fault(message: impl std::fmt::Display) -> CmatError {
 /// # Errors
 /// The weights cannot be read from their device.
 pub fn to_bytes(agents: &Agents) -> Result<Vec<u8>, CmatError> {
-    let mut store = SafetensorsStore::from_bytes(None);
+    // One entry of metadata: Burn's own three are written in random order, and the same agents are to be the same bytes.
+    let mut store = SafetensorsStore::from_bytes(None).clear_metadata().metadata("format", "safetensors");
     agents.save_into(&mut store).map_err(fault)?;
     store.get_bytes().map_err(fault)
 }

@@ -7,8 +7,8 @@
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::prelude::*;
 use burn::tensor::activation::log_softmax;
-use lossmith::critic::{Bias, Critic, Kind, Reward, Scene};
-use ndarray::{Array2, ArrayView3};
+use lossmith::critic::{Bias, Critic, CriticError, Kind, Reward, Scene};
+use ndarray::Array2;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -68,7 +68,7 @@ impl Settings {
             policy_epochs: 2,
             batch: 8,
             rate: 5e-3,
-            policy_rate: 2e-3,
+            policy_rate: 1e-3,
             node_weight: 0.1,
             pair_weight: 1.0,
             seed,
@@ -88,6 +88,8 @@ pub struct Trainer {
     optimizer: ModuleOptimizer,
     critic: Option<Critic>,
     mean_square: Option<f64>,
+    /// The frequency bias as the critic reads it; the same for all scenes of a step.
+    bias: Option<Bias>,
     random: ChaCha8Rng,
     /// The epochs done of each stage.
     done: [usize; 2],
@@ -124,6 +126,7 @@ impl Trainer {
             optimizer: AdamConfig::new().init(),
             critic,
             mean_square: None,
+            bias: None,
             random: ChaCha8Rng::seed_from_u64(settings.seed),
             done: [0; 2],
         }
@@ -191,6 +194,7 @@ impl Trainer {
             let rate = self.rate(stage, step as f64 * batch.len() as f64 / scenes.len() as f64);
             let grads = GradientsParams::from_grads(loss.backward(), &self.agents);
             self.agents = self.optimizer.step(rate, self.agents.clone(), grads);
+            self.bias = None;
         }
         self.done[stage] += 1;
         Ok(progress)
@@ -224,11 +228,13 @@ impl Trainer {
 
     /// The surrogate `-sum_i A_i log p_i(v_i) / n` of one sampled graph, advantages scaled, and the graph's reward.
     fn policy(&mut self, at: usize, scene: &Seen, said: &Said) -> Result<(Tensor<1>, f64), CmatError> {
-        let numbers = Numbers::of(&self.agents, said, self.classes);
+        let numbers = Numbers::of(said);
         let actions = sample(&numbers.policy, &mut self.random);
         let refused = |cause| CmatError::Scene { scene: at, cause };
-        let bias = numbers.bias().map_err(refused)?;
-        let policy = Scene::new(numbers.policy.view(), numbers.pair_logits.view(), Some(&bias), &scene.truth);
+        if self.bias.is_none() {
+            self.bias = Some(bias(&self.agents, self.classes).map_err(refused)?);
+        }
+        let policy = Scene::new(numbers.policy.view(), numbers.pair_logits.view(), self.bias.as_ref(), &scene.truth);
         let critic = self.critic.as_mut().expect("a policy has a critic");
         let judged = policy.and_then(|policy| critic.judge(&policy, &actions)).map_err(refused)?;
         let scale = self.scale(&judged.advantages);
@@ -260,27 +266,24 @@ pub struct Numbers {
     pub policy: Array2<f32>,
     /// `[n*(n-1),1+P]`
     pub pair_logits: Array2<f32>,
-    bias: Vec<f32>,
-    classes: usize,
 }
 
 impl Numbers {
     /// Brings down what the agents say.
-    pub fn of(agents: &Agents, said: &Said, classes: usize) -> Self {
+    pub fn of(said: &Said) -> Self {
         let policy = array(log_softmax(said.class_logits.clone().detach(), 1).exp());
-        let bias = agents.bias.val().detach().into_data().try_to_vec().unwrap_or_default();
-        Self { policy, pair_logits: array(said.pair_logits.clone().detach()), bias, classes }
+        Self { policy, pair_logits: array(said.pair_logits.clone().detach()) }
     }
+}
 
-    /// The frequency bias.
-    ///
-    /// # Errors
-    /// It is no longer finite.
-    pub fn bias(&self) -> Result<Bias, lossmith::critic::CriticError> {
-        let columns = self.bias.len() / (self.classes * self.classes);
-        let shape = (self.classes, self.classes, columns);
-        Bias::new(ArrayView3::from_shape(shape, &self.bias).expect("a table of all pairs of classes"))
-    }
+/// The agents' frequency bias, which all scenes share.
+///
+/// # Errors
+/// It is no longer finite.
+pub fn bias(agents: &Agents, classes: usize) -> Result<Bias, CriticError> {
+    let table = array(agents.bias.val().detach());
+    let shape = (classes, classes, table.ncols());
+    Bias::new(table.view().into_shape_with_order(shape).expect("a row for each pair of classes"))
 }
 
 fn array(tensor: Tensor<2>) -> Array2<f32> {

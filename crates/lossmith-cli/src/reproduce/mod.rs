@@ -1,5 +1,6 @@
 //! The published tables and figures: one file for each line of work, one line here for each experiment.
 
+mod cmat;
 mod discriminative;
 mod glo;
 mod polarmask;
@@ -24,6 +25,11 @@ pub static EXPERIMENTS: &[&Experiment] = &[
     &polarmask::RAYS,
     &polarmask::CENTERNESS,
     &polarmask::TABLE2,
+    &cmat::TABLE1,
+    &cmat::REWARD,
+    &cmat::BASELINE,
+    &cmat::ROUNDS,
+    &cmat::SPEED,
 ];
 
 /// A published table or figure that can be made anew.

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::bail;
 use lossmith_data::make::scenes::{self, Scenes};
-use lossmith_data::make::{digits, shapes};
+use lossmith_data::make::{digits, hubs, shapes};
 
 use crate::output::{self, Answer};
 
@@ -25,6 +26,15 @@ pub struct Args {
     /// Where every random number comes from
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// hubs: pairs of blocks in a scene; 1 makes about 18 nodes, 3 about 48
+    #[arg(long, value_name = "N")]
+    blocks: Option<usize>,
+    /// hubs: groups in a scene, whose labels need communication; 8 nodes each
+    #[arg(long, value_name = "N")]
+    groups: Option<usize>,
+    /// hubs: the standard deviation of the noise on what nodes show
+    #[arg(long, value_name = "SIGMA")]
+    noise: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -37,19 +47,23 @@ enum Kind {
     Sticks,
     /// Plants with 5 to 20 leaves, as pictures and label images in the CVPPP layout
     Rosettes,
+    /// Scene graphs in which errors at hubs are dear and labels ambiguous, with known ceilings
+    Hubs,
 }
 
 /// Writes `train` and `test` examples from a seed into a folder.
-type Write = fn(&Path, usize, usize, u64) -> lossmith_data::Result<()>;
+type Write = Box<dyn Fn(&Path, usize, usize, u64) -> lossmith_data::Result<()>>;
 
 pub fn run(args: Args) -> anyhow::Result<Answer> {
+    if !matches!(args.kind, Kind::Hubs) && (args.blocks.is_some() || args.groups.is_some() || args.noise.is_some()) {
+        bail!("--blocks, --groups and --noise are for hubs");
+    }
     let (write, train, test): (Write, usize, usize) = match args.kind {
-        Kind::Digits => (digits::write, digits::TRAIN, digits::TEST),
-        Kind::Shapes => (shapes::write, 400, 100),
-        Kind::Sticks => (|out, train, test, seed| write_scenes(scenes::Kind::Sticks, out, train, test, seed), 240, 40),
-        Kind::Rosettes => {
-            (|out, train, test, seed| write_scenes(scenes::Kind::Rosettes, out, train, test, seed), 240, 40)
-        }
+        Kind::Digits => (Box::new(digits::write), digits::TRAIN, digits::TEST),
+        Kind::Shapes => (Box::new(shapes::write), 400, 100),
+        Kind::Sticks => (write_scenes(scenes::Kind::Sticks), 240, 40),
+        Kind::Rosettes => (write_scenes(scenes::Kind::Rosettes), 240, 40),
+        Kind::Hubs => (write_hubs(&args), hubs::TRAIN, hubs::TEST),
     };
     let (train, test) = (args.train.unwrap_or(train), args.test.unwrap_or(test));
     write(&args.out, train, test, args.seed)?;
@@ -57,6 +71,16 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
     Ok(Answer::Yes)
 }
 
-fn write_scenes(kind: scenes::Kind, out: &Path, train: usize, test: usize, seed: u64) -> lossmith_data::Result<()> {
-    Scenes { train, test, ..Scenes::new(kind, seed) }.write(out)
+fn write_scenes(kind: scenes::Kind) -> Write {
+    Box::new(move |out, train, test, seed| Scenes { train, test, ..Scenes::new(kind, seed) }.write(out))
+}
+
+fn write_hubs(args: &Args) -> Write {
+    let usual = hubs::Settings::default();
+    let settings = hubs::Settings {
+        blocks: args.blocks.unwrap_or(usual.blocks),
+        groups: args.groups.unwrap_or(usual.groups),
+        noise: args.noise.unwrap_or(usual.noise),
+    };
+    Box::new(move |out, train, test, seed| hubs::write(settings, out, train, test, seed))
 }

@@ -3,10 +3,11 @@
 use lossmith::critic::Reward;
 use lossmith::metric::visual_genome::CUTS;
 use lossmith::stats::{Verdict, mean, sd};
+use lossmith_burn::cmat::evaluate::Given;
 use serde_json::json;
 
 use super::train::ceiling_line;
-use super::{Common, Session, scenes};
+use super::{Common, Session};
 use crate::interrupt;
 use crate::output::{self, Answer, Table};
 
@@ -35,14 +36,14 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
     let (mut recalls, mut nodes) = (vec![Vec::new(); args.losses.len()], vec![Vec::new(); args.losses.len()]);
     let mut ceilings = String::new();
     for seed in recipe.seed..recipe.seed + args.seeds {
-        let data = scenes(args.common.data.as_deref(), &recipe, seed)?;
+        let data = recipe.scenes(seed)?;
         ceilings = ceiling_line(&data);
         let session = Session::new(&data, &recipe)?;
         let quiet = |_: &str, _: usize, _: lossmith_burn::cmat::train::Progress| Ok(());
         let first = session.first_stage(recipe.settings("cross-entropy", seed)?, quiet)?;
         for (at, loss) in args.losses.iter().enumerate() {
             let second = session.second_stage(&first, recipe.settings(loss, seed)?, quiet)?;
-            let outcome = session.outcome(&second)?;
+            let outcome = session.outcome(&second, Given::Boxes)?;
             tracing::info!("seed {seed}, {loss}: R@{} {:.4}", k, outcome.graphs.constraint.mean[cut]);
             recalls[at].push(outcome.graphs.constraint.mean[cut]);
             nodes[at].push(outcome.node_accuracy);

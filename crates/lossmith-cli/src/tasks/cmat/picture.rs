@@ -34,7 +34,11 @@ pub fn picture(scores: &GraphScores, names: &Vocabulary, top: usize) -> String {
         let _ = writeln!(
             svg,
             "<line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\" stroke=\"#0072b2\" stroke-opacity=\"{score:.2}\" \
-             stroke-width=\"1.5\" marker-end=\"url(#a)\"><title>{title}</title></line>"
+             stroke-width=\"1.5\" marker-end=\"url(#a)\"><title>{title}</title></line>\
+             <text x=\"{:.1}\" y=\"{:.1}\" font-size=\"75%\" fill=\"#0072b2\" text-anchor=\"middle\">{}</text>",
+            (x1 + x2) / 2.0,
+            (y1 + y2) / 2.0 - 1.0,
+            escape(&names.predicates[p - 1])
         );
     }
     for (i, b) in scores.boxes.iter().enumerate() {

@@ -4,17 +4,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use burn::prelude::Device;
-use lossmith::critic::{Reward, Scene};
+use lossmith::critic::{Bias, Reward, Scene};
 use lossmith::graph::{GraphScores, Vocabulary};
-use lossmith_burn::cmat::evaluate::scores;
+use lossmith_burn::cmat::evaluate::{Given, scores};
 use lossmith_burn::cmat::predict::explain;
 use lossmith_burn::cmat::scene::Seen;
-use lossmith_burn::cmat::train::Numbers;
+use lossmith_burn::cmat::train::{Numbers, bias};
 use lossmith_burn::cmat::{Agents, Config, store};
 use lossmith_data::node_graphs::{About, NodeGraph};
 use serde_json::{Value, json};
 
 use super::picture::picture;
+use super::train::MODEL;
 use crate::output::{self, Answer, Table};
 use crate::run::Run;
 
@@ -46,6 +47,7 @@ pub struct Args {
 
 struct Model {
     agents: Agents,
+    bias: Bias,
     config: Config,
     names: Vocabulary,
 }
@@ -102,10 +104,11 @@ impl Model {
         let run = Run::open(folder)?;
         let config: Config = serde_json::from_str(&run.read("model.json")?).context("model.json")?;
         let about: About = serde_json::from_str(&run.read("vocabulary.json")?).context("vocabulary.json")?;
-        let path = run.path("model.safetensors");
+        let path = run.path(MODEL);
         let bytes = std::fs::read(&path).with_context(|| format!("{}: cannot be read", path.display()))?;
         let agents = store::from_bytes(&config, bytes, &Device::flex()).with_context(|| path.display().to_string())?;
-        Ok(Self { agents, config, names: about.vocabulary })
+        let bias = bias(&agents, config.classes).with_context(|| path.display().to_string())?;
+        Ok(Self { agents, bias, config, names: about.vocabulary })
     }
 
     fn judge(&self, input: Input, at: usize) -> anyhow::Result<Judged> {
@@ -123,8 +126,8 @@ impl Model {
             self.config.width
         );
         let seen = Seen::new(&scene, at, &Device::flex())?;
-        let numbers = Numbers::of(&self.agents, &self.agents.forward(&seen), self.config.classes);
-        let scores = scores(&numbers, &seen, &scene.graph, at)?;
+        let numbers = Numbers::of(&self.agents.forward(&seen));
+        let scores = scores(&numbers, &self.bias, &seen, &scene.graph, Given::Boxes)?;
         Ok(Judged { numbers, seen, scores, known })
     }
 
@@ -134,9 +137,8 @@ impl Model {
             judged.known,
             "--explain needs the scene's true labels and relations: without them nothing is scored"
         );
-        let bias = judged.numbers.bias()?;
         let n = &judged.numbers;
-        let scene = Scene::new(n.policy.view(), n.pair_logits.view(), Some(&bias), &judged.seen.truth)?;
+        let scene = Scene::new(n.policy.view(), n.pair_logits.view(), Some(&self.bias), &judged.seen.truth)?;
         let labels: Vec<usize> = judged.scores.labels.iter().map(|&l| l as usize).collect();
         let rows = explain(&scene, &labels, node, reward).map_err(|e| anyhow::anyhow!("--explain: {}", e.message))?;
         let name = |class: usize| self.names.objects[class].clone();

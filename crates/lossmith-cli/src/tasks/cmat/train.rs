@@ -2,18 +2,34 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context;
 use burn::module::Module;
-use lossmith_burn::cmat::store;
+use lossmith_burn::cmat::evaluate::Given;
+use lossmith_burn::cmat::train::Progress;
+use lossmith_burn::cmat::{Trainer, store};
 use lossmith_data::node_graphs::{About, NodeGraphs};
 use serde_json::json;
 
-use super::{Common, Session, scenes};
+use super::{Common, Recipe, Session};
 use crate::output::{self, Answer, Table};
 use crate::run::Run;
 use crate::{interrupt, recipe};
 
+/// The agents after the first stage, which all losses share.
+const FIRST: &str = "stage-1.safetensors";
+/// The trained agents.
+pub const MODEL: &str = "model.safetensors";
+/// What the first stage is called in the log.
+const CROSS_ENTROPY: &str = "cross-entropy";
+
 /// Train agents on scene graphs by the counterfactual critic or a control
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:\n  \
+lossmith train cmat --out runs/hubs\n  \
+lossmith train cmat --data vrd --set data.confusion=0.3 --epochs 4\n  \
+lossmith train cmat --resume runs/hubs\n\n\
+A run that was stopped goes on after the last stage that was finished, and ends in the same bytes.")]
 pub struct Args {
     #[command(flatten)]
     common: Common,
@@ -23,34 +39,48 @@ pub struct Args {
     /// The run's folder
     #[arg(long, value_name = "RUN")]
     out: Option<PathBuf>,
+    /// Go on with a run that was stopped; its own recipe holds
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "loss", "data", "reward", "critic", "rounds", "epochs", "seed", "set", "recipe"])]
+    resume: Option<PathBuf>,
 }
 
 pub fn run(args: Args) -> anyhow::Result<Answer> {
     interrupt::listen();
-    let recipe = args.common.recipe(args.loss.as_deref())?;
-    let data = scenes(args.common.data.as_deref(), &recipe, recipe.seed)?;
+    let recipe: Recipe = match &args.resume {
+        Some(folder) => recipe::parse_text(&Run::open(folder)?.read("recipe.toml")?)?,
+        None => args.common.recipe(args.loss.as_deref())?,
+    };
+    recipe.check()?;
+    let data = recipe.scenes(recipe.seed)?;
     let session = Session::new(&data, &recipe)?;
-    let run = Run::create(args.out.as_deref(), "cmat")?;
+    let run = match &args.resume {
+        Some(folder) => Run::open(folder)?,
+        None => Run::create(args.out.as_deref(), "cmat")?,
+    };
     run.write("recipe.toml", recipe::to_text(&recipe)?.as_bytes())?;
     run.write_json("vocabulary.json", &data.about)?;
     run.write_json("model.json", &session.config)?;
 
-    let mut log = String::new();
-    let mut progress = |stage: &str, epoch: usize, p: lossmith_burn::cmat::train::Progress| {
-        tracing::info!("{stage} epoch {epoch}: nodes {:.4}, pairs {:.4}, reward {:.4}", p.nodes, p.pairs, p.reward);
-        log += &format!("{}\n", json!({"stage": stage, "epoch": epoch, "progress": p}));
-        run.write("log.jsonl", log.as_bytes()).map(drop)
-    };
     let settings = recipe.settings(&recipe.train.loss, recipe.seed)?;
-    let first = session.first_stage(settings, &mut progress)?;
-    let second = session.second_stage(&first, settings, &mut progress)?;
-    run.write("model.safetensors", &store::to_bytes(&second.agents.valid())?)?;
-    let outcomes = [("stage 1", session.outcome(&first)?), ("stage 2", session.outcome(&second)?)];
-    run.write_json("outcome.json", &json!({"stage_1": outcomes[0].1, "stage_2": outcomes[1].1}))?;
+    let mut log = Log::open(&run, args.resume.is_some());
+    let first = match std::fs::read(run.path(FIRST)) {
+        Ok(bytes) => session.kept(bytes, settings).with_context(|| run.path(FIRST).display().to_string())?,
+        Err(_) => {
+            let first = session.first_stage(settings, |_, epoch, p| log.add(CROSS_ENTROPY, epoch, p))?;
+            write_agents(&run, FIRST, &first)?;
+            first
+        }
+    };
+    let second = session.second_stage(&first, settings, |_, epoch, p| log.add(&recipe.train.loss, epoch, p))?;
+    write_agents(&run, MODEL, &second)?;
+    let outcomes =
+        [("stage 1", session.outcome(&first, Given::Boxes)?), ("stage 2", session.outcome(&second, Given::Boxes)?)];
+    let found = json!({"run": run.folder(), "ceilings": ceilings(&data.about),
+        "stage_1": outcomes[0].1, "stage_2": outcomes[1].1});
+    run.write_json("outcome.json", &found)?;
 
     if args.common.json {
-        output::print_json(&json!({"run": run.folder(), "ceilings": ceilings(&data.about),
-            "stage_1": outcomes[0].1, "stage_2": outcomes[1].1}))?;
+        output::print_json(&found)?;
         return Ok(Answer::Yes);
     }
     let mut table = Table::new(["", "R@20", "R@50", "R@100", "nodes right"]);
@@ -60,6 +90,38 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
     }
     output::print(&format!("{table}{}run: {}\n", ceiling_line(&data), run.folder().display()))?;
     Ok(Answer::Yes)
+}
+
+fn write_agents(run: &Run, name: &str, trainer: &Trainer) -> anyhow::Result<()> {
+    run.write(name, &store::to_bytes(&trainer.agents.valid())?).map(drop)
+}
+
+/// One line an epoch.
+struct Log<'r> {
+    run: &'r Run,
+    text: String,
+}
+
+impl<'r> Log<'r> {
+    /// The log of a run; of one that goes on only the lines of a first stage that is kept.
+    fn open(run: &'r Run, resumed: bool) -> Self {
+        let old = if resumed && run.path(FIRST).is_file() {
+            run.read("log.jsonl").unwrap_or_default()
+        } else {
+            String::new()
+        };
+        let first = format!("\"stage\":\"{CROSS_ENTROPY}\",\"number\":1");
+        let kept = old.lines().filter(|line| line.contains(&first)).map(|line| format!("{line}\n"));
+        Self { run, text: kept.collect() }
+    }
+
+    fn add(&mut self, stage: &str, epoch: usize, p: Progress) -> anyhow::Result<()> {
+        tracing::info!("{stage} epoch {epoch}: nodes {:.4}, pairs {:.4}, reward {:.4}", p.nodes, p.pairs, p.reward);
+        let number = if self.run.path(FIRST).is_file() { 2 } else { 1 };
+        self.text +=
+            &format!("{{\"stage\":\"{stage}\",\"number\":{number},\"epoch\":{epoch},\"progress\":{}}}\n", json!(p));
+        self.run.write("log.jsonl", self.text.as_bytes()).map(drop)
+    }
 }
 
 fn ceilings(about: &About) -> Option<lossmith_data::make::hubs::Ceilings> {

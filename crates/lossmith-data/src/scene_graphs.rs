@@ -1,0 +1,61 @@
+//! Annotated images, whatever they are kept in: a VRD folder, a folder of graph JSON, VG-SGG.h5, the scenes of Visual Genome, Open Images.
+
+use std::path::{Path, PathBuf};
+
+use crate::graph_json::GraphSet;
+use crate::vrd::Nodes;
+use crate::{DataError, Result, openimages, visual_genome, vrd};
+
+/// The graphs of a folder to train on.
+pub const TRAIN: &str = "train.json";
+/// The graphs of a folder to judge by.
+pub const TEST: &str = "test.json";
+/// The pictures beside the graphs of a folder.
+pub const IMAGES: &str = "images";
+/// The feature vectors beside the graphs of a folder.
+pub const FEATURES: &str = "features.safetensors";
+
+/// Which part of a data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// To train on.
+    Train,
+    /// To judge by.
+    Test,
+}
+
+/// Reads one part of a data set; a file that has no parts is read whole.
+///
+/// `nodes` says what a node of VRD is; `dictionary` is that of VG-SGG.h5, `VG-SGG-dicts.json` beside it unless given.
+///
+/// # Errors
+/// Nothing that is known, or a fault of its reader, which names file and record.
+pub fn read(path: &Path, part: Part, nodes: Nodes, dictionary: Option<&Path>) -> Result<GraphSet> {
+    if path.is_dir() {
+        let file = path.join(if part == Part::Train { TRAIN } else { TEST });
+        if file.is_file() {
+            return GraphSet::read(&file);
+        }
+        if !vrd::recognised(path) {
+            let message = format!(
+                "expected a folder with {TRAIN} and {TEST}, or one of VRD with annotations_test.json and predicates.json"
+            );
+            return Err(DataError::content(path, message));
+        }
+        let split = if part == Part::Train { vrd::Split::Train } else { vrd::Split::Test };
+        return vrd::read(path, split, nodes);
+    }
+    match path.extension().and_then(|e| e.to_str()) {
+        Some("h5" | "hdf5") => {
+            let beside: PathBuf = path.with_file_name("VG-SGG-dicts.json");
+            let split = if part == Part::Train { visual_genome::Split::Train } else { visual_genome::Split::Test };
+            visual_genome::read_h5(path, dictionary.unwrap_or(&beside), split)
+        }
+        Some("csv") => openimages::read_truth(path, None),
+        _ => match GraphSet::read(path) {
+            // The scenes of Visual Genome are a list, users' graphs an object.
+            Err(e) if e.to_string().contains("invalid type: sequence") => visual_genome::read_json_scenes(path),
+            set => set,
+        },
+    }
+}
