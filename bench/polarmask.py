@@ -92,16 +92,12 @@ def main():
         nn.utils.clip_grad_norm_(net.parameters(), 10.0)
         optimizer.step()
 
-    forward(), step()
-    times = {"forward": ([], []), "step": ([], [])}
-    for _ in range(ROUNDS):
-        times["forward"][0].append(ours("forward", 1280, 768, 1))
-        times["forward"][1].append(timed(forward))
-        times["step"][0].append(ours("step", 256, 256, 2))
-        times["step"][1].append(timed(step))
-    for what, (mine, theirs) in times.items():
-        mine, theirs = statistics.median(mine), statistics.median(theirs)
-        print(f"{what:8} ours {mine:8.0f} ms, PyTorch {torch.__version__} {theirs:8.0f} ms, ratio {theirs / mine:.2f}")
+    for what, work, size in (("step", step, (256, 256, 2)), ("forward", forward, (1280, 768, 1))):
+        work()
+        pairs = [(ours(what, *size), timed(work)) for _ in range(ROUNDS)]
+        mine, theirs = (statistics.median(side) for side in zip(*pairs, strict=True))
+        ratio = statistics.median(t / m for m, t in pairs)
+        print(f"{what:8} ours {mine:8.0f} ms, PyTorch {torch.__version__} {theirs:8.0f} ms, ratio {ratio:.2f}", flush=True)
 
 
 main()
