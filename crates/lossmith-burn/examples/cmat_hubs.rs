@@ -69,7 +69,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let start = Instant::now();
     let shared = set(Objective::CrossEntropy);
-    let mut first = Trainer::new(&config, frequency_bias(&data.about, &data.train), shared, &device);
+    let mut first = Trainer::new(&config, frequency_bias(&data.about, &data.train), shared.clone(), &device);
     for _ in 0..shared.epochs {
         eprintln!("{:?}", first.cross_entropy_epoch(&train)?);
     }

@@ -4,6 +4,7 @@
 
 use burn::prelude::*;
 use lossmith::critic::{Kind, Reward, Scene};
+use lossmith::expr::Expr;
 use lossmith_burn::cmat::evaluate::Given;
 use lossmith_burn::cmat::scene::{Seen, frequency_bias};
 use lossmith_burn::cmat::train::{Numbers, bias};
@@ -35,7 +36,12 @@ fn the_critic_lifts_recall_from_the_ceiling_of_cross_entropy_to_that_of_the_grap
         let outcome = evaluate::evaluate(&trainer.agents.valid(), config.classes, &test, Given::Boxes).unwrap();
         (outcome.graphs.constraint.mean[0], outcome.node_accuracy)
     };
-    let settings = Settings::new(Objective::Policy { reward: REWARD, critic: Kind::Exact }, 3);
+    let settings = Settings {
+        epochs: 2,
+        policy_epochs: 2,
+        policy_rate: 2e-3,
+        ..Settings::new(Objective::Policy { reward: REWARD, critic: Kind::Exact }, 3)
+    };
     let mut trainer = Trainer::new(&config, frequency_bias(&data.about, &data.train), settings, &device);
     for _ in 0..2 {
         trainer.cross_entropy_epoch(&train).unwrap();
@@ -69,6 +75,24 @@ fn the_same_seed_gives_the_same_numbers() {
         (trainer.cross_entropy_epoch(&train).unwrap(), trainer.policy_epoch(&train).unwrap())
     };
     assert_eq!(run(), run());
+}
+
+/// A surrogate of the catalogue's form takes the place of `-a*l`: written out it trains the same, turned round it does not.
+#[test]
+fn a_kernel_takes_the_place_of_the_surrogate() {
+    let (data, config) = world(16);
+    let device = Device::flex().autodiff();
+    let train = seen(&data.train, &device);
+    let run = |surrogate: Option<&str>| {
+        let surrogate = surrogate.map(|text| Expr::parse(text, &["a", "l"]).unwrap());
+        let settings =
+            Settings { surrogate, ..Settings::new(Objective::Policy { reward: REWARD, critic: Kind::Exact }, 4) };
+        let mut trainer = Trainer::new(&config, frequency_bias(&data.about, &data.train), settings, &device);
+        trainer.policy_epoch(&train).unwrap();
+        trainer.policy_epoch(&train).unwrap().nodes
+    };
+    let plain = run(None);
+    assert!((run(Some("-a*l")) - plain).abs() < 1e-4 && (run(Some("a*l")) - plain).abs() > 1e-2, "{plain}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::prelude::*;
 use burn::tensor::activation::log_softmax;
 use lossmith::critic::{Bias, Critic, CriticError, Kind, Reward, Scene};
+use lossmith::expr::{Expr, Kernel};
 use ndarray::Array2;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
@@ -37,10 +38,12 @@ pub enum Objective {
 }
 
 /// How the agents are trained.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// What stage 2 trains the nodes by.
     pub objective: Objective,
+    /// A kernel of the scaled advantage `a` and the log-probability `l` in the place of the policy gradient's `-a*l`.
+    pub surrogate: Option<Expr>,
     /// The passes over the data of stage 1.
     pub epochs: usize,
     /// The passes over the data of stage 2.
@@ -64,8 +67,9 @@ impl Settings {
     pub fn new(objective: Objective, seed: u64) -> Self {
         Self {
             objective,
-            epochs: 2,
-            policy_epochs: 2,
+            surrogate: None,
+            epochs: 4,
+            policy_epochs: 3,
             batch: 8,
             rate: 5e-3,
             policy_rate: 1e-3,
@@ -87,6 +91,7 @@ pub struct Trainer {
     classes: usize,
     optimizer: ModuleOptimizer,
     critic: Option<Critic>,
+    surrogate: Option<Kernel>,
     mean_square: Option<f64>,
     /// The frequency bias as the critic reads it; the same for all scenes of a step.
     bias: Option<Bias>,
@@ -121,14 +126,15 @@ impl Trainer {
         };
         Self {
             agents,
-            settings,
             classes,
             optimizer: AdamConfig::new().init(),
             critic,
+            surrogate: settings.surrogate.as_ref().map(Kernel::new),
             mean_square: None,
             bias: None,
             random: ChaCha8Rng::seed_from_u64(settings.seed),
             done: [0; 2],
+            settings,
         }
     }
 
@@ -226,7 +232,7 @@ impl Trainer {
         Some(node_losses::chosen(log_softmax(logits, 1), &scene.predicates).mean().neg())
     }
 
-    /// The surrogate `-sum_i A_i log p_i(v_i) / n` of one sampled graph, advantages scaled, and the graph's reward.
+    /// The surrogate `-sum_i A_i log p_i(v_i) / n`, or that of a kernel, of one sampled graph, advantages scaled, and the graph's reward.
     fn policy(&mut self, at: usize, scene: &Seen, said: &Said) -> Result<(Tensor<1>, f64), CmatError> {
         let numbers = Numbers::of(said);
         let actions = sample(&numbers.policy, &mut self.random);
@@ -240,14 +246,26 @@ impl Trainer {
         let scale = self.scale(&judged.advantages);
         let (mut value, mut grad) = (0.0, numbers.policy.mapv(|_| 0.0f32));
         for (agent, (&action, advantage)) in actions.iter().zip(&judged.advantages).enumerate() {
-            let a = advantage * scale / actions.len() as f64;
-            value -= a * f64::from(numbers.policy[[agent, action]]).max(1e-30).ln();
+            let log_p = f64::from(numbers.policy[[agent, action]]).max(1e-30).ln();
+            let (term, slope) = self.term(advantage * scale, log_p, actions.len() as f64);
+            value += term;
             for (class, g) in grad.row_mut(agent).iter_mut().enumerate() {
                 let chosen = f64::from(u8::from(class == action));
-                *g = (-a * (chosen - f64::from(numbers.policy[[agent, class]]))) as f32;
+                *g = (slope * (chosen - f64::from(numbers.policy[[agent, class]]))) as f32;
             }
         }
         Ok((hang(said.class_logits.clone(), value, grad.into_raw_vec_and_offset().0), judged.reward))
+    }
+
+    /// What one of `n` agents adds to the surrogate, and its slope in the log-probability.
+    fn term(&self, advantage: f64, log_p: f64, n: f64) -> (f64, f64) {
+        match &self.surrogate {
+            None => (-advantage / n * log_p, -advantage / n),
+            Some(kernel) => {
+                let term = kernel.at(&[advantage, log_p]);
+                (term.value / n, term.slope[1] / n)
+            }
+        }
     }
 
     /// One over the running root mean square of the advantages.

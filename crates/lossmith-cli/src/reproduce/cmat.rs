@@ -198,7 +198,7 @@ fn table1(context: &Context) -> anyhow::Result<Made> {
     for seed in recipe.seed..recipe.seed + recipe.seeds {
         let session = Session::new(&recipe.scenes(seed)?, &recipe)?;
         let settings = recipe.settings(&recipe.train.loss, seed)?;
-        let first = session.first_stage(settings, quiet)?;
+        let first = session.first_stage(settings.clone(), quiet)?;
         let second = session.second_stage(&first, settings, quiet)?;
         for (trainer, reached) in [first, second].iter().zip(&mut reached) {
             for (given, reached) in [Given::Boxes, Given::Classes].into_iter().zip(reached) {

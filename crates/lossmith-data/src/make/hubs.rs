@@ -343,13 +343,31 @@ impl Draft {
             let (hub, latent) = (self.nodes.len() as u32, u32::from(rng.random::<bool>()));
             self.nodes.push(fixed(CENTRE, CODE_CENTRE, centre));
             for _ in 0..GROUP_LEAVES {
-                let middle = leaf_place(rng, centre, &centres);
+                let middle = self.leaf_place(rng, centre, &centres);
                 let cue = if rng.random_bool(WRONG_CUE) { 1 - latent } else { latent };
                 let leaf = self.nodes.len() as u32;
                 self.nodes.push(fixed(LEAF_U + latent, CODE_CUE + cue as usize, middle));
                 self.relations.push(Relation { subject: leaf, object: hub, predicate: 6 + latent });
             }
         }
+    }
+
+    /// A place on the circle around a centre that is at no such distance from any other centre and clear of all nodes, which would
+    /// else pass for each other; the last of many tries if there is none.
+    fn leaf_place(&self, rng: &mut ChaCha8Rng, centre: [f64; 2], centres: &[[f64; 2]]) -> [f64; 2] {
+        let mut place = centre;
+        for _ in 0..200 {
+            let (sin, cos) = rng.random_range(0.0..std::f64::consts::TAU).sin_cos();
+            place = [centre[0] + CIRCLE * cos, centre[1] + CIRCLE * sin];
+            let distance = |c: [f64; 2]| (place[0] - c[0]).hypot(place[1] - c[1]);
+            let elsewhere = centres.iter().filter(|&&c| c != centre);
+            if elsewhere.map(|&c| (distance(c) - CIRCLE).abs()).all(|off| off >= CLEAR)
+                && self.nodes.iter().all(|node| distance(node.middle) >= GROUP_HALF)
+            {
+                break;
+            }
+        }
+        place
     }
 
     /// Shuffles the nodes, so that their order says nothing, and gives them boxes and vectors.
@@ -381,20 +399,6 @@ fn square(rng: &mut ChaCha8Rng, node: &Node) -> Corners {
     let half = node.half.unwrap_or_else(|| rng.random_range(10.0..20.0f64));
     let [x, y] = node.middle;
     [x - half, y - half, x + half, y + half].map(f64::round)
-}
-
-/// A place on the circle around a centre that is at no such distance from any other; the last of many tries if there is none.
-fn leaf_place(rng: &mut ChaCha8Rng, centre: [f64; 2], centres: &[[f64; 2]]) -> [f64; 2] {
-    let mut place = centre;
-    for _ in 0..100 {
-        let (sin, cos) = rng.random_range(0.0..std::f64::consts::TAU).sin_cos();
-        place = [centre[0] + CIRCLE * cos, centre[1] + CIRCLE * sin];
-        let distance = |c: &[f64; 2]| (place[0] - c[0]).hypot(place[1] - c[1]);
-        if centres.iter().filter(|&&c| c != centre).all(|c| (distance(c) - CIRCLE).abs() >= CLEAR) {
-            break;
-        }
-    }
-    place
 }
 
 #[cfg(test)]

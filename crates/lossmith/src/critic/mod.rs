@@ -8,7 +8,8 @@
 //! ```
 //!
 //! `b_i` does not depend on what `i` chose, so that the policy gradient `sum_i A_i grad log p_i(v_i)` stays unbiased.
-//! [`Kind::Exact`] sums over all classes for about the price of one or two graph evaluations (`exact.rs`); no truncation is needed.
+//! [`Kind::Exact`] sums over all classes for the price of one or two graph evaluations where policies are peaked, and of up to four
+//! where they are flat (`exact.rs` has its cost); no truncation is needed.
 //! Scores are held fixed while counterfactuals are weighed: the score of agent `i` with class `c` is `p_i(c)`.
 //!
 //! Source: Chen et al., "Counterfactual Critic Multi-Agent Training for Scene Graph Generation", ICCV 2019; the exact sum is ours.

@@ -103,7 +103,7 @@ fn exact_is_naive_among_many_agents() {
     let mut rng = ChaCha8Rng::seed_from_u64(12);
     let mut pushed_out = 0;
     for _ in 0..120 {
-        let agents = rng.random_range(12..28);
+        let agents = rng.random_range(12..32);
         let example = example_of(&mut rng, agents);
         let scene = example.scene();
         let reward = [Reward::Recall(5), Reward::Recall(20), Reward::Recall(100)][rng.random_range(0..3)];

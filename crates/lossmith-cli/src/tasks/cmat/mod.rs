@@ -50,8 +50,9 @@ impl Session {
         settings: Settings,
         mut progress: impl FnMut(&str, usize, Progress) -> anyhow::Result<()>,
     ) -> anyhow::Result<Trainer> {
+        let epochs = settings.epochs;
         let mut trainer = Trainer::new(&self.config, self.bias.clone(), settings, &self.device);
-        for epoch in 1..=settings.epochs {
+        for epoch in 1..=epochs {
             progress("cross-entropy", epoch, trainer.cross_entropy_epoch(&self.train)?)?;
             stop_if_asked()?;
         }
@@ -65,8 +66,9 @@ impl Session {
         settings: Settings,
         mut progress: impl FnMut(&str, usize, Progress) -> anyhow::Result<()>,
     ) -> anyhow::Result<Trainer> {
+        let epochs = settings.policy_epochs;
         let mut trainer = Trainer::from_agents(first.agents.clone(), self.config.classes, settings);
-        for epoch in 1..=settings.policy_epochs {
+        for epoch in 1..=epochs {
             progress("second", epoch, trainer.policy_epoch(&self.train)?)?;
             stop_if_asked()?;
         }

@@ -3,12 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use lossmith::critic::{Kind, Reward};
+use lossmith::expr::Expr;
+use lossmith::loss::Spec;
 use lossmith_burn::cmat::{Config, Objective, Settings};
 use lossmith_data::make::hubs;
 use lossmith_data::node_graphs::NodeGraphs;
 use serde::{Deserialize, Serialize};
 
+use crate::commands::read_loss;
 use crate::recipe::{self, Presets};
+
+/// The loss of the catalogue that the agents are trained by.
+const CRITIC: &str = "counterfactual-critic";
 
 pub const PRESETS: Presets = Presets {
     laptop: include_str!("../../../../../recipes/cmat-laptop.toml"),
@@ -145,17 +151,11 @@ impl Recipe {
             "degree" => Objective::Degree,
             "node-priority" => Objective::NodePriority,
             "cmat" => policy(&self.train.reward, &self.train.critic)?,
-            other => {
-                // One of the critics' own names makes their comparison short.
-                let kind: Result<Kind, _> = other.parse();
-                if kind.is_err() {
-                    anyhow::bail!(
-                        "--loss: expected cross-entropy, degree, node-priority, cmat or a critic (exact, truncated, \
-                         self-critical, moving-average, none), found '{other}'"
-                    );
-                }
-                policy(&self.train.reward, other)?
-            }
+            // One of the critics' own names makes their comparison short.
+            other => match other.parse::<Kind>() {
+                Ok(_) => policy(&self.train.reward, other)?,
+                Err(_) => named(other)?.0,
+            },
         })
     }
 
@@ -163,6 +163,7 @@ impl Recipe {
         let t = &self.train;
         Ok(Settings {
             objective: self.objective(loss)?,
+            surrogate: if loss.starts_with(CRITIC) { named(loss)?.1 } else { None },
             epochs: t.epochs,
             policy_epochs: t.policy_epochs,
             batch: t.batch,
@@ -206,6 +207,18 @@ impl Recipe {
     }
 }
 
+/// The catalogue's loss with its parameters: `counterfactual-critic(reward=recall@50, surrogate="-a*l")`.
+fn named(loss: &str) -> anyhow::Result<(Objective, Option<Expr>)> {
+    let wanted = "expected cross-entropy, degree, node-priority, cmat, a critic (exact, truncated, self-critical, moving-average, none) \
+                  or counterfactual-critic(...)";
+    if !loss.starts_with(CRITIC) {
+        anyhow::bail!("--loss: {wanted}, found '{loss}'");
+    }
+    let Spec::Named(arguments) = read_loss(loss)? else { anyhow::bail!("--loss: {wanted}, found '{loss}'") };
+    let objective = policy(&arguments.word("reward"), arguments.choice("critic"))?;
+    Ok((objective, arguments.kernel("surrogate").cloned()))
+}
+
 fn policy(reward: &str, critic: &str) -> anyhow::Result<Objective> {
     let reward: Reward = reward.parse().map_err(|e| anyhow::anyhow!("--{e}"))?;
     let critic: Kind = critic.parse().map_err(|e| anyhow::anyhow!("--{e}"))?;
@@ -227,6 +240,11 @@ mod tests {
             recipe.objective("self-critical").unwrap(),
             Objective::Policy { critic: Kind::SelfCritical, .. }
         ));
+        let spec = "counterfactual-critic(reward=recall@50, surrogate=\"-2*a*l\")";
+        let settings = recipe.settings(spec, 1).unwrap();
+        assert!(matches!(settings.objective, Objective::Policy { reward: Reward::Recall(50), critic: Kind::Exact }));
+        assert!(settings.surrogate.is_some() && recipe.settings("cmat", 1).unwrap().surrogate.is_none());
+        assert!(recipe.objective("counterfactual-critic(surrogate=\"-q\")").is_err());
         let error = recipe.objective("focal").unwrap_err().to_string();
         assert!(error.contains("expected cross-entropy, degree"), "{error}");
         let set = ["train.reward=recall@0".to_owned()];

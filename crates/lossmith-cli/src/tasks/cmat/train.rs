@@ -33,7 +33,8 @@ A run that was stopped goes on after the last stage that was finished, and ends 
 pub struct Args {
     #[command(flatten)]
     common: Common,
-    /// What the nodes are trained by in stage 2: cmat, cross-entropy, degree, node-priority
+    /// What the nodes are trained by in stage 2: cmat, cross-entropy, degree, node-priority, a critic, or the catalogue's loss with its
+    /// parameters: 'counterfactual-critic(reward=recall@50, surrogate="-a*l")'
     #[arg(long)]
     loss: Option<String>,
     /// The run's folder
@@ -64,9 +65,9 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
     let settings = recipe.settings(&recipe.train.loss, recipe.seed)?;
     let mut log = Log::open(&run, args.resume.is_some());
     let first = match std::fs::read(run.path(FIRST)) {
-        Ok(bytes) => session.kept(bytes, settings).with_context(|| run.path(FIRST).display().to_string())?,
+        Ok(bytes) => session.kept(bytes, settings.clone()).with_context(|| run.path(FIRST).display().to_string())?,
         Err(_) => {
-            let first = session.first_stage(settings, |_, epoch, p| log.add(CROSS_ENTROPY, epoch, p))?;
+            let first = session.first_stage(settings.clone(), |_, epoch, p| log.add(CROSS_ENTROPY, epoch, p))?;
             write_agents(&run, FIRST, &first)?;
             first
         }
