@@ -5,3 +5,4 @@ pub mod cmat;
 pub mod conv;
 pub mod embedding;
 pub mod polarmask;
+pub mod reldn;

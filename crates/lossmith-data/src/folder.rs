@@ -5,6 +5,9 @@ use std::path::Path;
 
 use crate::classification::{Classification, LabelledImages, numbered};
 use crate::node_graphs::{NodeGraph, NodeGraphs, VOCABULARY};
+use crate::graph_json::GraphSet;
+use crate::scene_graphs::{self, Part};
+use crate::vrd::Nodes;
 use crate::{DataError, Result, cifar, idx, instance_set};
 
 /// The file that may name the classes of an IDX folder, one a line: Fashion-MNIST has the same files as MNIST.
@@ -56,6 +59,16 @@ pub const FORMATS: &[Format] = &[
         files: "NAME_label.png beside NAME_image.png, here or in train and test",
         is_here: instance_set::is_labels,
         describe: instance_set::describe,
+    },
+    Format {
+        name: "scene graphs",
+        files: "train.json and test.json, or annotations_train.json[.gz], annotations_test.json[.gz] and predicates.json",
+        is_here: |names| {
+            let has = |name: &str| names.iter().any(|n| n.strip_suffix(".gz").unwrap_or(n) == name);
+            (has(scene_graphs::TRAIN) && has(scene_graphs::TEST))
+                || (has("annotations_test.json") && has("predicates.json"))
+        },
+        describe: describe_graphs,
     },
 ];
 
@@ -165,6 +178,33 @@ fn describe_nodes(data: &NodeGraphs) -> Description {
         rows.push(("  graph", format!("{} (the reward of the graph)", percent(c.graph))));
     }
     rows.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn describe_graphs(folder: &Path) -> Result<Description> {
+    let train = scene_graphs::read(folder, Part::Train, Nodes::Boxes, None)?;
+    let test = scene_graphs::read(folder, Part::Test, Nodes::Boxes, None)?;
+    let listed = |names: &[String]| {
+        let shown = names.iter().take(12).map(String::as_str).collect::<Vec<_>>().join(", ");
+        format!("{} ({shown}{})", names.len(), if names.len() > 12 { ", ..." } else { "" })
+    };
+    let counts = |set: &GraphSet| {
+        let sum =
+            |of: fn(&lossmith::graph::SceneGraph) -> usize| set.images.iter().map(|i| of(&i.graph)).sum::<usize>();
+        let related = set.images.iter().filter(|i| !i.graph.relations.is_empty()).count();
+        let (boxes, relations) = (sum(|g| g.boxes.len()), sum(|g| g.relations.len()));
+        format!("{} images, {related} with relations; {boxes} boxes, {relations} relations", set.images.len())
+    };
+    let beside = |name: &str| if folder.join(name).exists() { "yes" } else { "no" }.to_owned();
+    Ok([
+        ("objects", listed(&train.vocabulary.objects)),
+        ("predicates", listed(&train.vocabulary.predicates)),
+        ("train", counts(&train)),
+        ("test", counts(&test)),
+        ("pictures", beside(scene_graphs::IMAGES)),
+        ("features", beside(scene_graphs::FEATURES)),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .to_vec())
 }
 
 #[cfg(test)]

@@ -58,6 +58,22 @@ pub struct ImageGraph {
     pub verified: Vec<u32>,
 }
 
+impl ImageGraph {
+    /// Checks that no box lies wholly outside of the image, where its size is known. Boxes that reach past an edge are let through:
+    /// published data have some.
+    ///
+    /// # Errors
+    /// The first box that does, in words.
+    pub fn check_inside(&self, boxes: &[Corners]) -> std::result::Result<(), String> {
+        let Some([width, height]) = self.size.map(|s| s.map(f64::from)) else { return Ok(()) };
+        let outside = |b: &Corners| b[2] < 0.0 || b[3] < 0.0 || b[0] > width || b[1] > height;
+        match boxes.iter().position(outside) {
+            Some(at) => Err(format!("box {at} is {:?}, outside of the image, which is {width} x {height}", boxes[at])),
+            None => Ok(()),
+        }
+    }
+}
+
 /// What a model says about one image; boxes and labels may be those of the truth.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prediction {
@@ -121,6 +137,7 @@ impl GraphSet {
                 return Err(wrong("it is there twice".to_owned()));
             }
             image.graph.check(self.vocabulary.predicates.len()).map_err(|e| wrong(e.to_string()))?;
+            image.check_inside(&image.graph.boxes).map_err(wrong)?;
             let classes = self.vocabulary.objects.len();
             if let Some(at) = image.graph.labels.iter().position(|&l| l as usize >= classes) {
                 let label = image.graph.labels[at];
@@ -261,7 +278,7 @@ mod tests {
     use super::*;
 
     const GRAPHS: &str = r#"{"objects": ["person", "cup"], "predicates": ["holds"], "images": [
-        {"image": 7, "boxes": [[0, 0, 9, 9], [5, 5, 7, 7]], "labels": [0, 1],
+        {"image": 7, "size": [20, 20], "boxes": [[0, 0, 9, 9], [5, 5, 7, 7]], "labels": [0, 1],
          "relations": [{"subject": 0, "object": 1, "predicate": 1}]}]}"#;
 
     fn read(text: &str) -> Result<GraphSet> {
@@ -290,6 +307,11 @@ mod tests {
             (r#""object": 1,"#, r#""object": 0,"#, "image 7: relation 0: subject and object are the same box"),
             (r#""object": 1,"#, r#""object": 9,"#, "there is no box 9, the image has 2"),
             ("[0, 0, 9, 9]", "[9, 0, 0, 9]", "image 7: box 0 is"),
+            (
+                "[0, 0, 9, 9]",
+                "[0, 30, 9, 39]",
+                "image 7: box 0 is [0.0, 30.0, 9.0, 39.0], outside of the image, which is 20 x 20",
+            ),
             ("[0, 0, 9, 9]", "[0, 0, 9]", "no JSON of this form"),
         ] {
             let error = read(&GRAPHS.replace(from, to)).unwrap_err().to_string();

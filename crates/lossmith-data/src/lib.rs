@@ -11,6 +11,7 @@ pub mod coco;
 mod error;
 pub mod fetch;
 pub mod folder;
+pub mod graph_features;
 pub mod graph_json;
 pub mod idx;
 pub mod instance_set;

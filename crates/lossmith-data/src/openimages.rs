@@ -160,6 +160,10 @@ fn read_rows(path: &Path, scored: bool) -> Result<Vec<Row>> {
                 format!("a box has XMin {}, XMax {}, YMin {}, YMax {}: the wrong way round", b[0], b[2], b[1], b[3]);
             return Err(DataError::record(path, format!("line {line}"), message));
         }
+        if let Some(b) = boxes.iter().find(|b| b[2] < 0.0 || b[3] < 0.0) {
+            let message = format!("a box has XMax {} and YMax {}: outside of the image", b[2], b[3]);
+            return Err(DataError::record(path, format!("line {line}"), message));
+        }
         let score = score.map_or(Ok(1.0), |column| number(column, "Score"))?;
         let [image, subject, object, predicate] = [text(0), text(1), text(2), text(11)].map(str::to_owned);
         rows.push(Row { line, image, subject, object, predicate, boxes, score });
@@ -245,6 +249,8 @@ mod tests {
                 .contains("line 2: YMax1 is 'x', expected a finite")
         );
         assert!(read(&format!("{HEADER}\n{}\n", ROW.replace("0.6", "0.1"))).contains("the wrong way round"));
+        let outside = ROW.replace("0.1,0.5,0.2,0.6", "-0.4,-0.2,0.2,0.6");
+        assert!(read(&format!("{HEADER}\n{outside}\n")).contains("line 2: a box has XMax -0.2 and YMax 0.6: outside"));
         assert!(read(&format!("{}\n{ROW}\n", HEADER.replace("YMax2", "Y"))).contains("has no column 'YMax2'"));
         let (_keep, path) = file(&format!("{HEADER}\n{ROW}\n"));
         let missing = read_predictions(&path, &Vocabulary::default()).unwrap_err().to_string();

@@ -54,6 +54,21 @@ impl Picture {
         Ok(bytes)
     }
 
+    /// The bytes of a PNG file.
+    ///
+    /// # Errors
+    /// A picture of more pixels than a PNG file can say.
+    pub fn to_png(&self) -> Result<Vec<u8>> {
+        let refused = |e: &dyn std::fmt::Display| DataError::argument(format!("the picture cannot be encoded: {e}"));
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, self.width as u32, self.height as u32);
+        encoder.set_color(png::ColorType::Rgb);
+        let mut writer = encoder.write_header().map_err(|e| refused(&e))?;
+        writer.write_image_data(&self.pixels).map_err(|e| refused(&e))?;
+        writer.finish().map_err(|e| refused(&e))?;
+        Ok(bytes)
+    }
+
     /// Stretched to another size, bilinear; the aspect ratio is not kept.
     #[must_use]
     pub fn resized(&self, width: usize, height: usize) -> Self {

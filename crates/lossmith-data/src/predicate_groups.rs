@@ -147,6 +147,14 @@ pub fn by_name(predicates: &[String]) -> Vec<Group> {
     with_other(predicates, groups.iter().map(|(group, names)| (*group, names.as_slice())))
 }
 
+/// `default` is [`by_name`], anything else a file.
+///
+/// # Errors
+/// As [`read`].
+pub fn choose(choice: &str, predicates: &[String]) -> Result<Vec<Group>> {
+    if choice == "default" { Ok(by_name(predicates)) } else { read(Path::new(choice), predicates) }
+}
+
 /// Reads groups from a file.
 ///
 /// # Errors

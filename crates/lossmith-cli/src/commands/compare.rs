@@ -3,7 +3,7 @@
 use clap::Subcommand;
 
 use crate::output::Answer;
-use crate::tasks::{classifier, cmat, embedding, polarmask};
+use crate::tasks::{classifier, cmat, embedding, polarmask, reldn};
 
 /// The arguments of `compare`.
 #[derive(Debug, clap::Args)]
@@ -22,6 +22,8 @@ enum Task {
     Embedding(embedding::compare::Args),
     /// Losses for instance segmentation by rays
     Polarmask(polarmask::compare::Args),
+    /// Graphical contrastive losses on scene graphs
+    Reldn(reldn::compare::Args),
 }
 
 pub fn run(args: Args) -> anyhow::Result<Answer> {
@@ -30,5 +32,6 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
         Task::Cmat(args) => cmat::compare::run(args),
         Task::Embedding(args) => embedding::compare::run(&args),
         Task::Polarmask(args) => polarmask::compare::run(&args),
+        Task::Reldn(args) => reldn::compare::run(args),
     }
 }

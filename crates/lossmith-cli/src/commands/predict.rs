@@ -3,7 +3,7 @@
 use clap::Subcommand;
 
 use crate::output::Answer;
-use crate::tasks::{cmat, embedding, polarmask};
+use crate::tasks::{cmat, embedding, polarmask, reldn};
 
 /// The arguments of `predict`.
 #[derive(Debug, clap::Args)]
@@ -20,6 +20,8 @@ enum Task {
     Embedding(embedding::predict::Args),
     /// Outline the objects in your images
     Polarmask(polarmask::predict::Args),
+    /// Scene graphs of your images: triplets, JSON, pictures
+    Reldn(reldn::predict::Args),
 }
 
 pub fn run(args: Args) -> anyhow::Result<Answer> {
@@ -27,5 +29,6 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
         Task::Cmat(args) => cmat::predict::run(args),
         Task::Embedding(args) => embedding::predict::run(&args),
         Task::Polarmask(args) => polarmask::predict::run(&args),
+        Task::Reldn(args) => reldn::predict::run(args),
     }
 }

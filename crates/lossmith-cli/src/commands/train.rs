@@ -3,7 +3,7 @@
 use clap::Subcommand;
 
 use crate::output::Answer;
-use crate::tasks::{classifier, cmat, embedding, polarmask};
+use crate::tasks::{classifier, cmat, embedding, polarmask, reldn};
 
 /// The arguments of `train`.
 #[derive(Debug, clap::Args)]
@@ -22,6 +22,8 @@ enum Task {
     Embedding(embedding::train::Args),
     /// A network for instance segmentation by rays
     Polarmask(polarmask::train::Args),
+    /// A model of scene graphs from pairs of boxes, by graphical contrastive losses
+    Reldn(reldn::train::Args),
 }
 
 pub fn run(args: Args) -> anyhow::Result<Answer> {
@@ -30,5 +32,6 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
         Task::Cmat(args) => cmat::train::run(args),
         Task::Embedding(args) => embedding::train::run(&args),
         Task::Polarmask(args) => polarmask::train::run(&args),
+        Task::Reldn(args) => reldn::train::run(args),
     }
 }

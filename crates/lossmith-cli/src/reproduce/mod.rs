@@ -4,6 +4,7 @@ mod cmat;
 mod discriminative;
 mod glo;
 mod polarmask;
+mod reldn;
 
 use std::path::PathBuf;
 
@@ -30,6 +31,11 @@ pub static EXPERIMENTS: &[&Experiment] = &[
     &cmat::BASELINE,
     &cmat::ROUNDS,
     &cmat::SPEED,
+    &reldn::TABLE1,
+    &reldn::TABLE2,
+    &reldn::VRD,
+    &reldn::CONFUSION,
+    &reldn::SCENES,
 ];
 
 /// A published table or figure that can be made anew.

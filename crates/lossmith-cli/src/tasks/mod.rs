@@ -5,6 +5,7 @@ pub mod cmat;
 pub mod embedding;
 pub mod inputs;
 pub mod polarmask;
+pub mod reldn;
 
 use std::path::Path;
 

@@ -5,6 +5,7 @@ pub mod cityscapes;
 pub mod instances;
 mod numpy;
 pub mod openimages_vrd;
+pub mod relation_order;
 pub mod triplets;
 pub mod visual_genome;
 pub mod vrd;

@@ -233,6 +233,8 @@ pub struct Reldn {
     triplets: usize,
     hits: [usize; 6],
     positives: Vec<usize>,
+    /// The predicates that mAP is the mean over.
+    averaged: Vec<u32>,
     relation: Vec<Judged>,
     phrase: Vec<Judged>,
 }
@@ -281,9 +283,17 @@ impl Reldn {
             triplets: 0,
             hits: [0; 6],
             positives: vec![0; predicates],
+            averaged: (1..=predicates as u32).collect(),
             relation: Vec::new(),
             phrase: Vec::new(),
         }
+    }
+
+    /// The same for a group of predicates: mAP is the mean over these alone. The truth should have no others.
+    #[must_use]
+    pub fn over(mut self, predicates: &[u32]) -> Self {
+        self.averaged = predicates.iter().copied().filter(|&p| p as usize <= self.positives.len()).collect();
+        self
     }
 
     /// Judges one image; `ranked` as [`reldn_detections`] gives it.
@@ -329,7 +339,7 @@ impl Reldn {
         let (ap_relation, ap_phrase) = (ap(&self.relation), ap(&self.phrase));
         let recall = self.hits.map(|h| h as f64 / (self.triplets as f64 + SLACK));
         let (wmap_relation, wmap_phrase) = (weighted(&ap_relation), weighted(&ap_phrase));
-        let plain = |ap: &[f64]| mean(ap.iter().sum(), ap.len());
+        let plain = |ap: &[f64]| mean(self.averaged.iter().map(|&p| ap[p as usize - 1]).sum(), self.averaged.len());
         let (map_relation, map_phrase) = (plain(&ap_relation), plain(&ap_phrase));
         ReldnReport {
             images: self.images,

@@ -46,6 +46,15 @@ pub enum Product {
     PredicateFirst,
 }
 
+/// Which of several true triplets that a detection overlaps equally is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ties {
+    /// The earlier in the annotation: Lu et al.
+    Earlier,
+    /// The later: vrd-dsr, whose comparison is "at least" where that of Lu et al. is "more than".
+    Later,
+}
+
 /// What of a ranking is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cut {
@@ -112,6 +121,11 @@ pub(super) fn rank<'a>(pairs: impl Iterator<Item = Scored<'a>>, cut: Cut, produc
             Product::BoxesFirst => (pair.subject * pair.object) * p,
             Product::PredicateFirst => (p * pair.subject) * pair.object,
         };
+        // Products rise with the predicate's score, so a pair whose best cannot enter has none that can.
+        let rising = pair.subject >= 0.0 && pair.object >= 0.0;
+        if rising && best.least.is_some_and(|least| score(largest(real)) < least.score) {
+            continue;
+        }
         let candidate = |at: usize| Candidate { score: score(real[at]), place: place as u32, predicate: at as u32 + 1 };
         if cut.per_pair == 1 {
             best.offer(candidate(first_largest(real)));
@@ -165,6 +179,12 @@ impl Best {
 
 /// The place of the largest number, the first among equals.
 fn first_largest(numbers: &[f64]) -> usize {
+    let most = largest(numbers);
+    numbers.iter().position(|&v| v == most).unwrap_or(0)
+}
+
+/// The largest number, over eight lanes.
+fn largest(numbers: &[f64]) -> f64 {
     let mut lanes = [f64::NEG_INFINITY; 8];
     let chunks = numbers.chunks_exact(8);
     let rest = chunks.remainder();
@@ -173,8 +193,7 @@ fn first_largest(numbers: &[f64]) -> usize {
             *lane = if v > *lane { v } else { *lane };
         }
     }
-    let most = lanes.iter().chain(rest).copied().fold(f64::NEG_INFINITY, f64::max);
-    numbers.iter().position(|&v| v == most).unwrap_or(0)
+    lanes.iter().chain(rest).copied().fold(f64::NEG_INFINITY, f64::max)
 }
 
 /// The predicate scores of a prediction, row by row in one piece.
@@ -228,16 +247,23 @@ pub fn first_cover(truth: &[Located], ranked: &[Detection], region: Region, edge
 }
 
 /// For each true triplet the rank of the detection that is matched to it, one to one: in the order of the ranking each
-/// detection takes, among the free triplets of its classes, the one that it overlaps most, if by at least a half; the earlier one of
-/// equals.
-pub fn one_to_one(truth: &[Located], ranked: &[Detection], region: Region, edge: Edge) -> Vec<Option<usize>> {
+/// detection takes, among the free triplets of its classes, the one that it overlaps most, if by at least a half; `ties` says
+/// which of equals.
+pub fn one_to_one(
+    truth: &[Located],
+    ranked: &[Detection],
+    region: Region,
+    edge: Edge,
+    ties: Ties,
+) -> Vec<Option<usize>> {
     let mut taken: Vec<Option<usize>> = vec![None; truth.len()];
     for (rank, detection) in ranked.iter().enumerate() {
         let mut best: Option<(usize, f64)> = None;
         for (at, t) in truth.iter().enumerate() {
             if taken[at].is_none() && t.triple == detection.at.triple {
                 let overlap = region.overlap(edge, &detection.at, t);
-                if overlap >= 0.5 && best.is_none_or(|(_, most)| overlap > most) {
+                let better = |(_, most): (usize, f64)| overlap > most || (overlap == most && ties == Ties::Later);
+                if overlap >= 0.5 && best.is_none_or(better) {
                     best = Some((at, overlap));
                 }
             }
@@ -273,7 +299,14 @@ mod tests {
         let detection = |subject| Detection { at: located([1, 1, 2], subject, c), score: 1.0, pair: 0 };
         let twice_b = [detection(b), detection(b)];
         assert_eq!(first_cover(&truth, &twice_b, Region::Pair, Edge::Inclusive), [Some(0), Some(0)]);
-        assert_eq!(one_to_one(&truth, &twice_b, Region::Pair, Edge::Inclusive), [Some(1), Some(0)]);
+        let matched = |ranked: &[Detection], ties| one_to_one(&truth, ranked, Region::Pair, Edge::Inclusive, ties);
+        assert_eq!(matched(&twice_b, Ties::Earlier), [Some(1), Some(0)]);
+        // Half way between both, a detection overlaps them equally.
+        let both = [[0.0, 0.0, 9.0, 9.0], [10.0, 0.0, 19.0, 9.0]].map(|subject| located([1, 1, 2], subject, subject));
+        let middle = located([1, 1, 2], [0.0, 0.0, 19.0, 9.0], [0.0, 0.0, 19.0, 9.0]);
+        let found = [Detection { at: middle, score: 1.0, pair: 0 }];
+        let matched = |ties| one_to_one(&both, &found, Region::Pair, Edge::Inclusive, ties);
+        assert_eq!((matched(Ties::Earlier), matched(Ties::Later)), (vec![Some(0), None], vec![None, Some(0)]));
         let other = [Detection { at: located([1, 2, 2], a, c), score: 1.0, pair: 0 }];
         assert_eq!(first_cover(&truth, &other, Region::Pair, Edge::Inclusive), [None, None]);
     }

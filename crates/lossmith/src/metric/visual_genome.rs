@@ -44,6 +44,8 @@ pub enum Mode {
 pub struct VisualGenome {
     mode: Mode,
     seen: Option<HashSet<Triple>>,
+    /// The predicates that mR@K is the mean over.
+    averaged: Vec<u32>,
     images: usize,
     skipped: usize,
     relations: usize,
@@ -130,6 +132,7 @@ impl VisualGenome {
         Self {
             mode,
             seen,
+            averaged: (1..=predicates as u32).collect(),
             images: 0,
             skipped: 0,
             relations: 0,
@@ -137,6 +140,14 @@ impl VisualGenome {
             no_constraint: sums.clone(),
             annotated_pairs: sums,
         }
+    }
+
+    /// The same for a group of predicates: mR@K is the mean over these alone. The truth should have no others.
+    #[must_use]
+    pub fn over(mut self, predicates: &[u32]) -> Self {
+        self.averaged =
+            predicates.iter().copied().filter(|&p| p as usize <= self.constraint.predicates.len()).collect();
+        self
     }
 
     /// Judges one image; images may be judged on several threads and [added](Self::add) in order.
@@ -207,8 +218,8 @@ impl VisualGenome {
         let mean = sums.share.map(|s| share(s, self.images));
         let per_predicate: Vec<Option<[f64; 3]>> =
             sums.predicates.iter().map(|p| (p.images > 0).then(|| p.share.map(|s| share(s, p.images)))).collect();
-        let mean_recall =
-            [0, 1, 2].map(|k| share(per_predicate.iter().flatten().map(|p| p[k]).sum(), per_predicate.len()));
+        let averaged = || self.averaged.iter().filter_map(|&p| per_predicate[p as usize - 1]);
+        let mean_recall = [0, 1, 2].map(|k| share(averaged().map(|p| p[k]).sum(), self.averaged.len()));
         Recall {
             mean,
             pooled: sums.hits.map(|h| share(h as f64, self.relations)),

@@ -5,14 +5,14 @@
 //!   prediction; pairs that are not annotated are left out; box scores do not count.
 //! - Matching, one to one: see [`one_to_one`]. Cover: see
 //!   [`first_cover`]. Overlap of at least a half, the pixel at the end counted; for
-//!   phrases that of the boxes around both.
+//!   phrases that of the boxes around both. Of rows that are overlapped equally Lu et al. take the earlier, vrd-dsr the later.
 //! - Recall: matched rows by all rows, pooled over the images. Each N is a cut of its own: with one-to-one matching the first 50 of
 //!   a ranking are matched as they are in the first 100.
 //! - Zero-shot: rows whose classes were seen together in training are deleted first; predictions are not filtered.
 //! - k free: the best k of 1..10, 15, 20, 70 for each N. It is chosen on the test set, as published.
 //! - Equal scores: see [`triplets`](super::triplets).
 //!
-//! Sources: Prof-Lu-Cewu/Visual-Relationship-Detection `evaluation/*.m`; Yu et al. 2017 (k); NVIDIA/ContrastiveLosses4VRD
+//! Sources: Prof-Lu-Cewu/Visual-Relationship-Detection `evaluation/*.m`; Yu et al. 2017 (k); GriffinLiang/vrd-dsr `lib/evaluation.py`; NVIDIA/ContrastiveLosses4VRD
 //! `lib/datasets_rel/task_evaluation_vg_and_vrd.py` (cover).
 
 use std::collections::{HashMap, HashSet};
@@ -20,8 +20,8 @@ use std::collections::{HashMap, HashSet};
 use serde::Serialize;
 
 use super::triplets::{
-    Cut, Detection, Located, Product, Region, Scored, detections, first_cover, found_within, locate, one_to_one, rank,
-    rows,
+    Cut, Detection, Located, Product, Region, Scored, Ties, detections, first_cover, found_within, locate, one_to_one,
+    rank, rows,
 };
 use crate::graph::{Corners, Edge, GraphError, GraphScores, SceneGraph, Triple};
 
@@ -48,6 +48,8 @@ pub enum Task {
 pub enum Matcher {
     /// As Lu et al.
     OneToOne,
+    /// As vrd-dsr: as Lu et al., but of rows that a detection overlaps equally the later is taken.
+    VrdDsr,
     /// As RelDN.
     Cover,
 }
@@ -154,7 +156,8 @@ impl Vrd {
             };
             let region = if self.protocol.task == Task::Phrase { Region::Phrase } else { Region::Pair };
             let ranks = match self.protocol.matcher {
-                Matcher::OneToOne => one_to_one(&asked, &ranked, region, Edge::Inclusive),
+                Matcher::OneToOne => one_to_one(&asked, &ranked, region, Edge::Inclusive, Ties::Earlier),
+                Matcher::VrdDsr => one_to_one(&asked, &ranked, region, Edge::Inclusive, Ties::Later),
                 Matcher::Cover => first_cover(&asked, &ranked, region, Edge::Inclusive),
             };
             CUTS.map(|n| found_within(&ranks, n))

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use lossmith_data::make::scenes::{self, Scenes};
-use lossmith_data::make::{digits, hubs, shapes};
+use lossmith_data::make::{digits, holds, hubs, shapes};
 
 use crate::output::{self, Answer};
 
@@ -41,6 +41,8 @@ pub struct Args {
 enum Kind {
     /// Handwritten-looking digits, as MNIST files
     Digits,
+    /// Scene graphs of who holds what, with feature vectors and pictures
+    Holds,
     /// Several classes of shapes with outlines, as COCO
     Shapes,
     /// Bars that cross each other, as pictures and label images
@@ -64,6 +66,7 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
         Kind::Sticks => (write_scenes(scenes::Kind::Sticks), 240, 40),
         Kind::Rosettes => (write_scenes(scenes::Kind::Rosettes), 240, 40),
         Kind::Hubs => (write_hubs(&args), hubs::TRAIN, hubs::TEST),
+        Kind::Holds => (Box::new(holds::write), holds::TRAIN, holds::TEST),
     };
     let (train, test) = (args.train.unwrap_or(train), args.test.unwrap_or(test));
     write(&args.out, train, test, args.seed)?;

@@ -107,7 +107,9 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
             show(args, &reports, challenge_table, CHALLENGE)
         }
         Tool::Reldn => {
-            let mut metrics = vec![Reldn::new(truth.vocabulary.predicates.len()); groups.len() + 1];
+            let metric = Reldn::new(truth.vocabulary.predicates.len());
+            let of_groups: Vec<Reldn> = groups.iter().map(|(_, own)| metric.clone().over(own)).collect();
+            let mut metrics = [vec![metric], of_groups].concat();
             stream(&truth, &scores, &groups, &mut metrics)?;
             let reports: Vec<_> = names().zip(metrics.iter().map(Reldn::report)).collect();
             show(args, &reports, reldn_table, RELDN)

@@ -2,14 +2,15 @@
 //! the input, figures by group of predicates.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use lossmith::frequency::{Candidates, Frequency};
 use lossmith::graph::{Edge, GraphError, GraphScores, SceneGraph, Triple};
 use lossmith_data::graph_json::{GraphSet, ImageGraph, Prediction, PredictionLines};
 use lossmith_data::predicate_groups::{self, Group};
-use lossmith_data::{openimages, visual_genome, vrd};
+use lossmith_data::scene_graphs::{self, Part};
+use lossmith_data::vrd;
 use ndarray::Array2;
 use rayon::prelude::*;
 
@@ -72,40 +73,16 @@ pub trait Metric: Sync {
     fn add(&mut self, image: &Self::Judged);
 }
 
-/// Reads annotated images, whatever they are kept in.
-pub fn read_set(path: &Path, training: bool, nodes: vrd::Nodes, dictionary: Option<&Path>) -> anyhow::Result<GraphSet> {
-    if path.is_dir() {
-        if !vrd::recognised(path) {
-            bail!("{}: no VRD folder: it has no annotations_test.json and predicates.json", path.display());
-        }
-        let split = if training { vrd::Split::Train } else { vrd::Split::Test };
-        return Ok(vrd::read(path, split, nodes)?);
-    }
-    match path.extension().and_then(|e| e.to_str()) {
-        Some("h5" | "hdf5") => {
-            let beside = path.with_file_name("VG-SGG-dicts.json");
-            let split = if training { visual_genome::Split::Train } else { visual_genome::Split::Test };
-            Ok(visual_genome::read_h5(path, dictionary.unwrap_or(&beside), split)?)
-        }
-        Some("csv") => Ok(openimages::read_truth(path, None)?),
-        _ => match GraphSet::read(path) {
-            // The scenes of Visual Genome are a list, users' graphs an object.
-            Err(e) if e.to_string().contains("invalid type: sequence") => Ok(visual_genome::read_json_scenes(path)?),
-            set => Ok(set?),
-        },
-    }
-}
-
 impl Common {
     /// The truth.
     pub fn read_truth(&self, nodes: vrd::Nodes) -> anyhow::Result<GraphSet> {
-        read_set(&self.truth, false, nodes, self.dictionary.as_deref()).context("--truth")
+        scene_graphs::read(&self.truth, Part::Test, nodes, self.dictionary.as_deref()).context("--truth")
     }
 
     /// The training set, if one is named; it must have the truth's classes.
     pub fn read_train(&self, truth: &GraphSet, nodes: vrd::Nodes) -> anyhow::Result<Option<GraphSet>> {
         let Some(path) = &self.train else { return Ok(None) };
-        let train = read_set(path, true, nodes, self.dictionary.as_deref()).context("--train")?;
+        let train = scene_graphs::read(path, Part::Train, nodes, self.dictionary.as_deref()).context("--train")?;
         if train.vocabulary != truth.vocabulary {
             bail!(
                 "--train {}: its classes or predicates are not those of --truth {}",
@@ -137,10 +114,9 @@ impl Common {
 
     /// The groups of predicates, if any are asked for.
     pub fn groups(&self, predicates: &[String]) -> anyhow::Result<Vec<Group>> {
-        match self.predicate_groups.as_deref() {
+        match &self.predicate_groups {
             None => Ok(Vec::new()),
-            Some("default") => Ok(predicate_groups::by_name(predicates)),
-            Some(file) => Ok(predicate_groups::read(Path::new(file), predicates)?),
+            Some(choice) => Ok(predicate_groups::choose(choice, predicates)?),
         }
     }
 }
@@ -194,8 +170,9 @@ pub fn stream<M: Metric>(truth: &GraphSet, scores: &Scores, groups: &[Group], me
                         let place = place.get(prediction.image.as_str());
                         let at = *place.with_context(|| format!("{record} is not in the truth"))?;
                         let image = &truth.images[at];
-                        let judged =
-                            judge(metrics, image, &prediction.scores(&image.graph)).with_context(|| record.clone())?;
+                        let scores = prediction.scores(&image.graph);
+                        check(&scores, image, truth).map_err(|message| anyhow::anyhow!("{record}: {message}"))?;
+                        let judged = judge(metrics, image, &scores).with_context(|| record.clone())?;
                         Ok((at, *number, record, judged))
                     })
                     .collect::<anyhow::Result<_>>()?;
@@ -224,6 +201,16 @@ pub fn stream<M: Metric>(truth: &GraphSet, scores: &Scores, groups: &[Group], me
         }
     }
     Ok(())
+}
+
+/// What the image and the names of the truth say about a prediction, whatever the protocol.
+fn check(scores: &GraphScores, image: &ImageGraph, truth: &GraphSet) -> Result<(), String> {
+    scores.check_width(truth.vocabulary.predicates.len()).map_err(|e| e.to_string())?;
+    let classes = truth.vocabulary.objects.len();
+    if let Some(at) = scores.labels.iter().position(|&l| l as usize >= classes) {
+        return Err(format!("label {at} is {}, but there are {classes} classes, counted from 0", scores.labels[at]));
+    }
+    image.check_inside(&scores.boxes)
 }
 
 fn nothing(predicates: usize) -> GraphScores {

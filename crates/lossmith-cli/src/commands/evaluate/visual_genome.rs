@@ -54,7 +54,8 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
         ModeName::Sgdet => Mode::SgDet,
     };
     let metric = VisualGenome::new(mode, truth.vocabulary.predicates.len(), train.as_ref().map(triples));
-    let mut metrics = vec![metric; groups.len() + 1];
+    let of_groups: Vec<VisualGenome> = groups.iter().map(|(_, own)| metric.clone().over(own)).collect();
+    let mut metrics = [vec![metric], of_groups].concat();
     stream(&truth, &args.common.scores(train.as_ref())?, &groups, &mut metrics)?;
     let names = std::iter::once("all").chain(groups.iter().map(|(name, _)| name.as_str()));
     let reports: Vec<(&str, Report)> = names.zip(&metrics).map(|(name, metric)| (name, metric.report())).collect();
@@ -70,7 +71,7 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
             "{name}: {} images, {} relations\n{}",
             report.images,
             report.relations,
-            table(report, args.no_constraint, *name == "all")
+            table(report, args.no_constraint)
         );
     }
     if args.common.explain {
@@ -80,18 +81,15 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     Ok(Answer::Yes)
 }
 
-/// `whole`: the means over all predicates say nothing about a group of them.
-fn table(report: &Report, no_constraint: bool, whole: bool) -> Table {
+fn table(report: &Report, no_constraint: bool) -> Table {
     let (recall, prefix): (&Recall, &str) =
         if no_constraint { (&report.no_constraint, "ng-") } else { (&report.constraint, "") };
     let mut table = Table::new(["measure".to_owned()].into_iter().chain(CUTS.map(|k| format!("@{k}"))));
     let mut row = |name: String, shares: [f64; 3]| table.row([name].into_iter().chain(shares.map(percent)));
     row(format!("{prefix}R, mean over images"), recall.mean);
     row(format!("{prefix}R, pooled"), recall.pooled);
-    if whole {
-        row(format!("{prefix}mR, mean over predicates"), recall.mean_recall);
-        row(format!("{prefix}F1 of R and mR"), recall.f1);
-    }
+    row(format!("{prefix}mR, mean over predicates"), recall.mean_recall);
+    row(format!("{prefix}F1 of R and mR"), recall.f1);
     if let Some(zero_shot) = recall.zero_shot {
         row(format!("{prefix}zR, classes new together"), zero_shot);
     }

@@ -18,7 +18,7 @@ pub struct Args {
     /// How many predicates of a pair are candidates: a number, or 'free' for the best of 1..10, 15, 20, 70
     #[arg(long, default_value = "1", value_parser = per_pair)]
     k: PerPair,
-    /// Who counts as found: as Lu et al. (one-to-one) or as RelDN (cover)
+    /// Who counts as found: as Lu et al. (one-to-one), as vrd-dsr, or as RelDN (cover)
     #[arg(long, default_value = "one-to-one")]
     matcher: MatcherName,
     /// Only relations whose classes were never seen together in training
@@ -42,6 +42,8 @@ enum TaskName {
 enum MatcherName {
     /// As Lu et al.: each detection takes one relation
     OneToOne,
+    /// As vrd-dsr: the same, but of relations overlapped equally the later is taken
+    VrdDsr,
     /// As RelDN: a detection covers every relation it fits
     Cover,
 }
@@ -80,6 +82,7 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
         },
         matcher: match args.matcher {
             MatcherName::OneToOne => Matcher::OneToOne,
+            MatcherName::VrdDsr => Matcher::VrdDsr,
             MatcherName::Cover => Matcher::Cover,
         },
         per_pair: args.k,
@@ -120,6 +123,9 @@ fn explain(report: &Report) -> String {
     let who = match report.matcher {
         Matcher::OneToOne => {
             "each detection, best first, takes the free relation of its classes that it overlaps most (Lu et al.)"
+        }
+        Matcher::VrdDsr => {
+            "each detection, best first, takes the free relation of its classes that it overlaps most, of equals the later (vrd-dsr)"
         }
         Matcher::Cover => "a detection covers every relation of its classes that it overlaps enough (RelDN)",
     };

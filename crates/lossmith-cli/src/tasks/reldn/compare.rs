@@ -1,0 +1,174 @@
+//! `lossmith compare reldn`: the same data and the same fresh weights for every loss, others for every seed.
+
+use std::path::PathBuf;
+
+use lossmith::loss::Spec;
+use lossmith::stats::{Verdict, mean, sd};
+use serde_json::json;
+
+use super::{By, Common, Data, Figures, Ledger, Place, Recipe, Session, losses};
+use crate::output::{self, Answer, Table};
+use crate::progress::Talk;
+use crate::run::Run;
+use crate::{interrupt, recipe};
+
+/// The arguments of `compare reldn`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example: lossmith compare reldn --data vrd --losses \"l0,l0+l1,l0+l1+l2+l3\" --seeds 10 --out runs/vrd\n\
+After Ctrl-C or a kill the same command goes on with --resume instead of --out.")]
+pub struct Args {
+    #[command(flatten)]
+    common: Common,
+    /// The losses, with commas between them
+    #[arg(long, value_name = "A,B", default_value = "l0,l0+l1+l2+l3")]
+    losses: String,
+    /// How many seeds, from the recipe's on; as many as the recipe says unless given
+    #[arg(long, value_parser = clap::value_parser!(u64).range(2..=1000))]
+    seeds: Option<u64>,
+    /// The figure that decides: recall-at-truth on made data, predicate-k1 on the user's unless given
+    #[arg(long)]
+    by: Option<By>,
+    /// The level below which a corrected p-value counts
+    #[arg(long, value_name = "P", default_value_t = 0.05)]
+    alpha: f64,
+    /// Keep the finished trainings in this folder
+    #[arg(long, value_name = "RUN", conflicts_with = "resume")]
+    out: Option<PathBuf>,
+    /// Go on with a comparison that was stopped or killed
+    #[arg(long, value_name = "RUN")]
+    resume: Option<PathBuf>,
+}
+
+/// The figures of every loss, one for each seed.
+pub struct Compared {
+    pub names: Vec<String>,
+    pub figures: Vec<Vec<Figures>>,
+}
+
+pub fn run(args: Args) -> anyhow::Result<Answer> {
+    interrupt::listen();
+    let mut recipe = args.common.recipe(None)?;
+    recipe.compare.seeds = args.seeds.unwrap_or(recipe.compare.seeds);
+    let losses = losses(&args.losses, &recipe.train.variant)?;
+    anyhow::ensure!(losses.len() >= 2, "--losses: expected two or more, separated by commas");
+    let run = match (&args.out, &args.resume) {
+        (_, Some(folder)) => {
+            let run = Run::open(folder)?;
+            anyhow::ensure!(
+                run.read("recipe.toml")? == recipe::to_text(&recipe)?,
+                "--resume {}: its recipe is another than this command's",
+                folder.display()
+            );
+            Some(run)
+        }
+        (Some(folder), None) => {
+            let run = Run::create(Some(folder), "compare-reldn")?;
+            run.write("recipe.toml", recipe::to_text(&recipe)?.as_bytes())?;
+            Some(run)
+        }
+        (None, None) => None,
+    };
+    let mut ledger = Ledger::open(run.as_ref().map(|run| run.path("trainings.jsonl")))?;
+    let user = args.common.data.is_some();
+    let compared = compare(&recipe, &args.common.source(), &losses, recipe.compare.seeds, &mut ledger, "")?;
+    let by = args.by.unwrap_or(if user { By::PredicateK1 } else { By::RecallAtTruth });
+    let verdict = compared.verdict(by, args.alpha)?;
+    if args.common.json {
+        let values: serde_json::Map<String, serde_json::Value> = compared
+            .names
+            .iter()
+            .zip(&compared.figures)
+            .map(|(name, figures)| (name.clone(), json!(figures)))
+            .collect();
+        output::print_json(&json!({"by": by, "figures": values, "verdict": verdict}))?;
+    } else {
+        output::print(&format!("{}\n{}", compared.table(), pairs(&verdict, by)))?;
+    }
+    Ok(if verdict.winner.is_some() { Answer::Yes } else { Answer::No })
+}
+
+/// Trains every loss with every seed, or takes from the ledger what is done; `mark` tells this comparison's trainings from others of the
+/// ledger.
+pub fn compare(
+    recipe: &Recipe,
+    place: &Place,
+    losses: &[(String, Spec)],
+    seeds: u64,
+    ledger: &mut Ledger,
+    mark: &str,
+) -> anyhow::Result<Compared> {
+    let built = losses.iter().map(|(_, spec)| Ok(spec.build()?)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut figures = vec![Vec::new(); losses.len()];
+    let mut talk = Talk::new(false);
+    talk.stage(if mark.is_empty() { "trainings" } else { mark }, 0, losses.len() * seeds as usize);
+    // The user's data are the same for every seed, made ones are not.
+    let mut data: Option<Data> = None;
+    for seed in recipe.seed..recipe.seed + seeds {
+        if place.data.is_none() {
+            data = None;
+        }
+        for (at, (name, spec)) in losses.iter().enumerate() {
+            let found = ledger.figures(&format!("{mark} {spec} seed {seed}"), || {
+                if data.is_none() {
+                    data = Some(Data::read(place, recipe, seed)?);
+                }
+                let data = data.as_ref().expect("it was just read");
+                let session = Session::new(data, recipe)?;
+                let (model, _) = session.train(recipe, built[at].as_ref(), seed, |_| Ok(()))?;
+                session.figures(&model)
+            })?;
+            tracing::debug!("seed {seed}, {name}: R@G {:.4}", found.recall_at_truth);
+            figures[at].push(found);
+            talk.trial();
+        }
+    }
+    Ok(Compared { names: losses.iter().map(|(name, _)| name.clone()).collect(), figures })
+}
+
+impl Compared {
+    /// One figure of every loss and seed.
+    pub fn values(&self, by: By) -> Vec<Vec<f64>> {
+        self.figures.iter().map(|of_loss| of_loss.iter().map(|f| f.get(by)).collect()).collect()
+    }
+
+    pub fn verdict(&self, by: By, alpha: f64) -> anyhow::Result<Verdict> {
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        Ok(Verdict::new(&names, &self.values(by), alpha)?)
+    }
+
+    /// Means of all figures, in percent, a row for each; the standard deviation beside each mean.
+    pub fn table(&self) -> Table {
+        let mut table = Table::new(std::iter::once("mean (sd), %".to_owned()).chain(self.names.iter().cloned()));
+        for (by, head) in By::ALL {
+            let cell = |values: &Vec<f64>| {
+                let part = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| format!("{:.2}", 100.0 * v));
+                format!("{} ({})", part(mean(values)), part(sd(values)))
+            };
+            table.row(std::iter::once(head.to_owned()).chain(self.values(by).iter().map(cell)));
+        }
+        table
+    }
+}
+
+/// The paired differences and the verdict.
+pub fn pairs(verdict: &Verdict, by: By) -> String {
+    let mut table = Table::new([
+        format!("{}, pair", by.head()),
+        "difference".into(),
+        "95 %".into(),
+        "p (Holm)".into(),
+        "d_z".into(),
+    ]);
+    for pair in &verdict.pairs {
+        let number = |v: f64| format!("{:+.2}", 100.0 * v);
+        table.row([
+            format!("{} - {}", pair.a, pair.b),
+            number(pair.difference),
+            pair.ci95.map_or_else(|| "-".to_owned(), |[low, high]| format!("{} to {}", number(low), number(high))),
+            format!("{:.1e}", pair.p_holm),
+            pair.effect_size.map_or_else(|| "-".to_owned(), |d| format!("{d:.1}")),
+        ]);
+    }
+    format!("{table}{}\n", verdict.verdict)
+}

@@ -1,0 +1,230 @@
+//! Scene graphs from pairs of boxes, by graphical contrastive losses (RelDN).
+
+pub mod compare;
+mod figures;
+mod ledger;
+mod picture;
+pub mod predict;
+mod session;
+pub mod train;
+
+pub use figures::{By, Figures};
+pub use ledger::Ledger;
+pub use picture::{Arrow, picture};
+pub use session::{Data, Place, Session};
+
+use std::path::PathBuf;
+
+use lossmith::loss::{Spec, split_list};
+use lossmith_burn::reldn::{Optimizer, Sampling, Settings};
+use serde::{Deserialize, Serialize};
+
+use crate::recipe::{self, Presets};
+
+pub const PRESETS: Presets = Presets {
+    laptop: include_str!("../../../../../recipes/reldn-laptop.toml"),
+    full: include_str!("../../../../../recipes/reldn-full.toml"),
+};
+
+/// Every number that a run depends on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    pub seed: u64,
+    pub data: Generated,
+    pub model: Model,
+    pub sampling: Sampling,
+    pub train: Train,
+    pub compare: Compare,
+}
+
+/// The generated scenes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Generated {
+    pub train: usize,
+    pub test: usize,
+    pub pictures: bool,
+    pub noise: f64,
+    pub clutter: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    pub modules: String,
+    pub spatial: usize,
+    pub hidden: usize,
+    pub width: usize,
+    pub side: usize,
+    pub channels: [usize; 2],
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Train {
+    pub loss: String,
+    pub variant: String,
+    pub epochs: usize,
+    pub batch: usize,
+    pub optimizer: Optimizer,
+    pub rate: f64,
+    pub decay: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Compare {
+    pub seeds: u64,
+    pub scenes_steps: usize,
+}
+
+/// What `train` and `compare` share.
+#[derive(Debug, clap::Args)]
+pub struct Common {
+    /// A VRD folder, a folder with train.json and test.json, or VG-SGG.h5; without it scenes of who holds what are made
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The pictures, named as the images of the data; DIR/images unless given
+    #[arg(long, value_name = "DIR")]
+    pub images: Option<PathBuf>,
+    /// Feature vectors of boxes and pairs (safetensors); DIR/features.safetensors unless given
+    #[arg(long, value_name = "FILE", conflicts_with = "images")]
+    pub features: Option<PathBuf>,
+    /// What the model is made of: semantic, spatial, visual, with commas between them; all that the data allow unless given
+    #[arg(long, value_name = "A,B")]
+    pub modules: Option<String>,
+    /// One head for each group of predicates: 'default' (VRD and VG150 by name) or a JSON file {group: [names]}
+    #[arg(long, value_name = "FILE")]
+    pub predicate_groups: Option<String>,
+    /// Train on this many images of the data only, the first
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Passes over the data
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<usize>,
+    /// Decides all randomness
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// laptop, full, or a file that changes keys of laptop
+    #[arg(long, default_value = "laptop")]
+    pub recipe: String,
+    /// Change one key of the recipe
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Common {
+    /// The complete recipe, with the flags on top of it.
+    pub fn recipe(&self, loss: Option<&str>) -> anyhow::Result<Recipe> {
+        let mut recipe: Recipe = recipe::load(PRESETS, &self.recipe, &self.set)?;
+        recipe.train.loss = loss.map_or_else(|| recipe.train.loss.clone(), str::to_owned);
+        recipe.train.epochs = self.epochs.unwrap_or(recipe.train.epochs);
+        recipe.model.modules = self.modules.clone().unwrap_or_else(|| recipe.model.modules.clone());
+        recipe.seed = self.seed.unwrap_or(recipe.seed);
+        recipe.check()?;
+        Ok(recipe)
+    }
+
+    /// Where the data come from.
+    pub fn source(&self) -> Place {
+        Place {
+            data: self.data.clone(),
+            images: self.images.clone(),
+            features: self.features.clone(),
+            groups: self.predicate_groups.clone(),
+            limit: self.limit,
+        }
+    }
+}
+
+impl Recipe {
+    pub fn check(&self) -> anyhow::Result<()> {
+        self.loss()?;
+        let t = &self.train;
+        for (key, value) in
+            [("train.epochs", t.epochs), ("train.batch", t.batch), ("sampling.total", self.sampling.total)]
+        {
+            anyhow::ensure!((1..=1_000_000).contains(&value), "recipe: {key}: expected 1 to 1000000, found {value}");
+        }
+        anyhow::ensure!(
+            t.rate > 0.0 && t.rate <= 10.0,
+            "recipe: train.rate: expected a number above 0, at most 10, found {}",
+            t.rate
+        );
+        anyhow::ensure!(
+            (2..=1000).contains(&self.compare.seeds),
+            "recipe: compare.seeds: expected 2 to 1000, found {}",
+            self.compare.seeds
+        );
+        anyhow::ensure!((0.0..=1.0).contains(&t.decay), "recipe: train.decay: expected 0 to 1, found {}", t.decay);
+        Ok(())
+    }
+
+    /// The loss of the recipe.
+    pub fn loss(&self) -> anyhow::Result<Spec> {
+        loss(&self.train.loss, &self.train.variant)
+    }
+
+    pub fn settings(&self, seed: u64) -> Settings {
+        let t = &self.train;
+        Settings {
+            epochs: t.epochs,
+            batch: t.batch,
+            optimizer: t.optimizer,
+            rate: t.rate,
+            decay: t.decay,
+            sampling: self.sampling,
+            seed,
+        }
+    }
+}
+
+/// A sum of `l0`, `l1`, `l2`, `l3` as the loss in which the others weigh nothing, or the loss as it is written.
+pub fn loss(text: &str, variant: &str) -> anyhow::Result<Spec> {
+    let terms: Vec<String> = text.split('+').map(|t| t.trim().to_ascii_lowercase()).collect();
+    let named = ["l0", "l1", "l2", "l3"];
+    if terms.iter().all(|t| named.contains(&t.as_str())) {
+        let absent = (0..4).filter(|&l| !terms.iter().any(|t| t == named[l])).map(|l| format!(", lambda{l}=0"));
+        return Ok(Spec::parse(&format!("graphical-contrastive(variant={variant}{})", absent.collect::<String>()))?);
+    }
+    match crate::commands::read_loss(text)? {
+        Spec::Named(arguments) if arguments.entry().name == "graphical-contrastive" => Ok(Spec::Named(arguments)),
+        other => anyhow::bail!(
+            "--loss: expected a sum of l0, l1, l2 and l3, or graphical-contrastive(...) with its parameters, found '{other}'"
+        ),
+    }
+}
+
+/// Losses with commas between them.
+pub fn losses(text: &str, variant: &str) -> anyhow::Result<Vec<(String, Spec)>> {
+    split_list(text).into_iter().map(|piece| Ok((piece.trim().to_owned(), loss(piece.trim(), variant)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_are_complete() {
+        for choice in ["laptop", "full"] {
+            let recipe: Recipe = recipe::load(PRESETS, choice, &[]).unwrap();
+            recipe.check().unwrap();
+        }
+    }
+
+    #[test]
+    fn sums_are_losses_with_weights() {
+        let text = |t: &str| loss(t, "paper").unwrap().to_string();
+        assert_eq!(text("L0"), "graphical-contrastive(variant=paper, lambda1=0, lambda2=0, lambda3=0)");
+        assert_eq!(text("l0+l1+l2+l3"), "graphical-contrastive(variant=paper)");
+        assert_eq!(text("graphical-contrastive(alpha1=0.5)"), "graphical-contrastive(alpha1=0.5)");
+        let two = losses("l0, graphical-contrastive(lambda1=2, lambda2=1)", "code").unwrap();
+        assert_eq!(two.len(), 2);
+        assert!(loss("baikal", "code").unwrap_err().to_string().contains("expected a sum of l0"));
+        assert!(loss("l0", "book").is_err());
+    }
+}

@@ -1,0 +1,179 @@
+//! One small file of predictions under all three protocols, and the inputs that are refused.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::PathBuf;
+
+use assert_cmd::Command;
+use serde_json::{Value, json};
+
+struct Files {
+    _folder: tempfile::TempDir,
+    truth: PathBuf,
+    train: PathBuf,
+    predictions: PathBuf,
+}
+
+/// Two images. The first: a person holds one of two cups and is near a table; the second has no relations.
+fn truth() -> Value {
+    json!({"objects": ["person", "cup", "table"], "predicates": ["holds", "near"], "images": [
+        {"image": "a", "size": [200, 100], "boxes": [[0, 0, 39, 79], [30, 30, 44, 44], [60, 30, 74, 44], [80, 40, 180, 90]],
+         "labels": [0, 1, 1, 2], "relations": [{"subject": 0, "object": 1, "predicate": 1}, {"subject": 0, "object": 3, "predicate": 2}]},
+        {"image": "b", "size": [200, 100], "boxes": [[0, 0, 39, 79], [30, 30, 44, 44]], "labels": [0, 1], "relations": []}]})
+}
+
+/// The wrong cup is held with more certainty than the right one; the table is near.
+fn predictions() -> Vec<Value> {
+    vec![
+        json!({"image": "a", "pairs": [[0, 1], [0, 2], [0, 3]], "predicates": [[0.2, 0.6, 0.2], [0.1, 0.8, 0.1], [0.2, 0.3, 0.5]]}),
+        json!({"image": "b", "pairs": [[0, 1]], "predicates": [[0.1, 0.9, 0.0]]}),
+    ]
+}
+
+impl Files {
+    fn new(truth: &Value, predictions: &[Value]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: String| {
+            let path = folder.path().join(name);
+            fs::write(&path, text).unwrap();
+            path
+        };
+        let lines = predictions.iter().map(|p| format!("{p}\n")).collect();
+        // Trained on: a person holds a cup; that one is near a table is new.
+        let mut seen = self::truth();
+        seen["images"][0]["relations"].as_array_mut().unwrap().truncate(1);
+        Self {
+            truth: put("truth.json", truth.to_string()),
+            train: put("train.json", seen.to_string()),
+            predictions: put("found.jsonl", lines),
+            _folder: folder,
+        }
+    }
+
+    fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+        let output = Command::cargo_bin("lossmith")
+            .unwrap()
+            .arg("evaluate")
+            .args(arguments)
+            .arg("--truth")
+            .arg(&self.truth)
+            .arg("--predictions")
+            .arg(&self.predictions)
+            .output()
+            .unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let (code, out, err) = self.run(&[arguments, &["--json"]].concat());
+        assert_eq!(code, 0, "{err}");
+        serde_json::from_str(&out).unwrap()
+    }
+}
+
+#[test]
+fn one_file_under_three_protocols() {
+    let files = Files::new(&truth(), &predictions());
+    let train = files.train.to_str().unwrap();
+
+    // VRD, predicates of annotated pairs: both are right.
+    let all = |report: &Value| report["groups"]["all"].clone();
+    let vrd = all(&files.json(&["vrd", "--task", "predicate"]));
+    assert_eq!((&vrd["hits"], &vrd["rows"]), (&json!([2, 2, 2]), &json!(2)));
+    let zero_shot = all(&files.json(&["vrd", "--task", "predicate", "--zero-shot", "--train", train]));
+    assert_eq!((&zero_shot["hits"], &zero_shot["rows"]), (&json!([1, 1, 1]), &json!(1)));
+    for matcher in ["one-to-one", "vrd-dsr", "cover"] {
+        let report = all(&files.json(&["vrd", "--task", "relationship", "--k", "free", "--matcher", matcher]));
+        assert_eq!((&report["hits"], &report["matcher"]), (&json!([2, 2, 2]), &json!(matcher)));
+    }
+    assert_eq!(all(&files.json(&["vrd", "--task", "phrase", "--k", "2"]))["hits"], json!([2, 2, 2]));
+
+    // Visual Genome: image b has no relations and does not count.
+    let graphs = all(&files.json(&["visual-genome", "--train", train]));
+    assert_eq!((&graphs["images"], &graphs["images_without_relations"]), (&json!(1), &json!(1)));
+    assert_eq!(graphs["constraint"]["mean"], json!([1.0, 1.0, 1.0]));
+    assert_eq!(graphs["constraint"]["zero_shot"], json!([1.0, 1.0, 1.0]));
+    assert_eq!(graphs["annotated_pairs"], json!([1.0, 1.0, 1.0]));
+
+    // RelDN's evaluator: of two cups that are held the wrong one comes first, and so does one in the image without relations.
+    let reldn = all(&files.json(&["openimages-vrd", "--tool", "reldn"]));
+    assert_eq!(reldn["recall"][0], json!(0.0));
+    assert_eq!(reldn["recall"][4], json!(1.0));
+    assert!((reldn["ap_relation"][0].as_f64().unwrap() - 1.0 / 3.0).abs() < 1e-9, "{reldn}");
+    let challenge = all(&files.json(&["openimages-vrd"]));
+    assert_eq!(challenge["relation"]["recall"], json!([1.0, 1.0]));
+
+    // In words, too, with the protocol's name.
+    for (protocol, wanted) in [
+        ("vrd", "VRD protocol"),
+        ("visual-genome", "Visual Genome protocol of Neural Motifs"),
+        ("openimages-vrd", "Open Images challenge tool"),
+    ] {
+        let (code, out, err) = files.run(&[protocol, "--explain"]);
+        assert!(code == 0 && out.contains(wanted), "{out}{err}");
+    }
+}
+
+#[test]
+fn groups_have_figures_of_their_own() {
+    let files = Files::new(&truth(), &predictions());
+    let groups = files.truth.with_file_name("groups.json");
+    fs::write(&groups, r#"{"hands": ["holds"], "places": ["near"]}"#).unwrap();
+    let groups = groups.to_str().unwrap();
+    let graphs = files.json(&["visual-genome", "--predicate-groups", groups])["groups"].clone();
+    for group in ["hands", "places"] {
+        assert_eq!(graphs[group]["relations"], json!(1));
+        // The mean over the predicates of the group, not over all.
+        assert_eq!(graphs[group]["constraint"]["mean_recall"], json!([1.0, 1.0, 1.0]));
+    }
+    let reldn = files.json(&["openimages-vrd", "--tool", "reldn", "--predicate-groups", groups])["groups"].clone();
+    assert_eq!(reldn["places"]["map_relation"], json!(1.0));
+    assert_eq!(files.json(&["vrd", "--predicate-groups", groups])["groups"]["hands"]["rows"], json!(1));
+    assert_eq!(files.json(&["openimages-vrd", "--predicate-groups", groups])["groups"]["hands"]["triplets"], json!(1));
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let cases: [(&str, fn(&mut Value, &mut Vec<Value>)); 15] = [
+        ("image a: box 1 is [44.0, 30.0, 30.0, 44.0]", |t, _| t["images"][0]["boxes"][1] = json!([44, 30, 30, 44])),
+        ("image a: box 2 is [300.0, 30.0, 310.0, 44.0], outside of the image", |t, _| {
+            t["images"][0]["boxes"][2] = json!([300, 30, 310, 44]);
+        }),
+        ("image a: label 1 is 7, but there are 3 classes", |t, _| t["images"][0]["labels"][1] = json!(7)),
+        ("image a: relation 0: predicate 3 is not in 1..=2", |t, _| {
+            t["images"][0]["relations"][0]["predicate"] = json!(3)
+        }),
+        ("image a: relation 0: there is no box 9", |t, _| t["images"][0]["relations"][0]["object"] = json!(9)),
+        ("relation 0: subject and object are the same box", |t, _| t["images"][0]["relations"][0]["object"] = json!(0)),
+        ("image a: it is there twice", |t, _| t["images"][1]["image"] = json!("a")),
+        ("line 1: image a, predicates of pair 1: the probabilities add up to 1.6000", |_, p| {
+            p[0]["predicates"][1][0] = json!(0.7)
+        }),
+        ("line 1: no prediction", |_, p| p[0]["predicates"][1][0] = json!("NaN")),
+        ("line 2: image b: rows of 2 predicate scores, expected 3", |_, p| p[1]["predicates"] = json!([[0.5, 0.5]])),
+        ("line 1: image a: pair 1: [0, 1] is there twice", |_, p| p[0]["pairs"][1] = json!([0, 1])),
+        ("line 1: image a: pair 2: there is no box 8", |_, p| p[0]["pairs"][2] = json!([0, 8])),
+        ("line 1: image a: label 0 is 5, but there are 3 classes", |_, p| p[0]["labels"] = json!([5, 1, 1, 2])),
+        ("line 2: image c is not in the truth", |_, p| p[1]["image"] = json!("c")),
+        ("line 2: image a is there already, in line 1", |_, p| p[1] = p[0].clone()),
+    ];
+    for (wanted, spoil) in cases {
+        let (mut truth, mut predictions) = (truth(), predictions());
+        spoil(&mut truth, &mut predictions);
+        let files = Files::new(&truth, &predictions);
+        let (code, out, err) = files.run(&["visual-genome"]);
+        let file = if wanted.starts_with("line") { "found.jsonl" } else { "truth.json" };
+        assert!(code == 2 && out.is_empty() && err.contains(wanted) && err.contains(file), "{wanted}: {err}");
+    }
+    // The boxes of a prediction, where they are not given.
+    let mut found = predictions();
+    found[0]["boxes"] = json!([[0, 0, 39, 79], [30, 30, 44, 44], [60, 30, 74, 44], [280, 40, 290, 90]]);
+    let (code, _, err) = Files::new(&truth(), &found).run(&["visual-genome", "--mode", "sgdet"]);
+    assert!(code == 2 && err.contains("line 1: image a: box 3 is [280.0, 40.0, 290.0, 90.0], outside"), "{err}");
+    let mut own = predictions();
+    own[0]["pairs"][2] = json!([0, 0]);
+    let (code, _, err) = Files::new(&truth(), &own).run(&["visual-genome"]);
+    assert!(code == 2 && err.contains("pair 2: subject and object are the same box 0"), "{err}");
+}
