@@ -37,6 +37,12 @@ pub enum ReldnError {
         /// What the loss says.
         cause: lossmith::loss::LossError,
     },
+    /// The weights are no longer finite, or make numbers that are not.
+    #[error("image {image}: the model's numbers are no longer finite; a smaller rate may help")]
+    Diverged {
+        /// The image at which it was seen.
+        image: String,
+    },
     /// Something is wrong with an image.
     #[error("image {image}: {message}")]
     Image {

@@ -45,8 +45,7 @@ pub fn predict(
             let own = table.slice(ndarray::s![first..first + pairs.len(), ..]).to_owned();
             first += pairs.len();
             if own.iter().any(|v| !v.is_finite()) {
-                let message = "the model's numbers are no longer finite".to_owned();
-                return Err(ReldnError::Image { image: example.name.clone(), message });
+                return Err(ReldnError::Diverged { image: example.name.clone() });
             }
             scores.push(GraphScores {
                 boxes: example.graph.boxes.clone(),

@@ -101,9 +101,12 @@ pub fn compare(
     let built = losses.iter().map(|(_, spec)| Ok(spec.build()?)).collect::<anyhow::Result<Vec<_>>>()?;
     let mut figures = vec![Vec::new(); losses.len()];
     let mut talk = Talk::new(false);
-    talk.stage(if mark.is_empty() { "trainings" } else { mark }, 0, losses.len() * seeds as usize);
+    let trainings = losses.len() * seeds as usize;
+    let epochs = (trainings * recipe.train.epochs) as u64;
+    talk.stage(if mark.is_empty() { "comparison" } else { mark }, 0, trainings, epochs, 0);
     // The user's data are the same for every seed, made ones are not.
     let mut data: Option<Data> = None;
+    let mut done = 0;
     for seed in recipe.seed..recipe.seed + seeds {
         if place.data.is_none() {
             data = None;
@@ -120,7 +123,8 @@ pub fn compare(
             })?;
             tracing::debug!("seed {seed}, {name}: R@G {:.4}", found.recall_at_truth);
             figures[at].push(found);
-            talk.trial();
+            done += 1;
+            talk.at(done);
         }
     }
     Ok(Compared { names: losses.iter().map(|(name, _)| name.clone()).collect(), figures })
