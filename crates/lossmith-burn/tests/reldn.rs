@@ -40,7 +40,7 @@ fn config(semantic: bool, spatial: bool, visual: bool) -> Config {
 
 fn settings(epochs: usize, optimizer: Optimizer, rate: f64) -> Settings {
     let sampling = Sampling { several: Several::All, ..Sampling::published() };
-    Settings { epochs, batch: 8, optimizer, rate, decay: 1e-4, sampling, seed: 2 }
+    Settings { epochs, batch: 8, optimizer, rate, table: 1.0, decay: 1e-4, sampling, seed: 2 }
 }
 
 fn trained(world: &World, config: &Config, settings: Settings, loss: &str) -> (Reldn, Vec<f64>) {

@@ -51,7 +51,7 @@ fn train_predict_and_evaluate() {
     assert_eq!(code, 0, "{err}");
     assert!(out.contains("test-00000.png") && out.contains("holds") && out.contains("(true)"), "{out}");
     let predictions = path("found/predictions.jsonl");
-    let truth = path("data/test.json");
+    let truth = path("data/test-graphs.json");
     let evaluate = |protocol: &[&str]| {
         let files = ["--truth", &truth, "--predictions", &predictions, "--json"];
         let (code, out, err) = lossmith(&[&["evaluate"], protocol, &files].concat());
@@ -141,7 +141,7 @@ fn faults_are_named() {
     for (arguments, wanted) in [
         (vec!["train", "reldn", "--loss", "baikal"], "expected a sum of l0, l1, l2 and l3"),
         (vec!["train", "reldn", "--modules", "verbal"], "expected semantic, spatial or visual, found 'verbal'"),
-        (vec!["train", "reldn", "--data", empty], "expected a folder with train.json and test.json"),
+        (vec!["train", "reldn", "--data", empty], "expected a folder with train-graphs.json and test-graphs.json"),
         (vec!["train", "reldn", "--set", "train.rate=0"], "train.rate: expected a number above 0"),
         (vec!["compare", "reldn", "--losses", "l0"], "expected two or more"),
         (vec!["predict", "reldn", "--model", empty, "x.json"], "this is no run folder"),

@@ -62,7 +62,7 @@ pub const FORMATS: &[Format] = &[
     },
     Format {
         name: "scene graphs",
-        files: "train.json and test.json, or annotations_train.json[.gz], annotations_test.json[.gz] and predicates.json",
+        files: "train-graphs.json and test-graphs.json, or annotations_train.json[.gz], annotations_test.json[.gz] and predicates.json",
         is_here: |names| {
             let has = |name: &str| names.iter().any(|n| n.strip_suffix(".gz").unwrap_or(n) == name);
             (has(scene_graphs::TRAIN) && has(scene_graphs::TEST))

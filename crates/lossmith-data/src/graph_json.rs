@@ -59,18 +59,26 @@ pub struct ImageGraph {
 }
 
 impl ImageGraph {
-    /// Checks that no box lies wholly outside of the image, where its size is known. Boxes that reach past an edge are let through:
-    /// published data have some.
+    /// Checks that no box lies wholly outside of the image, where its size is known. Boxes that reach past an edge are let through, and
+    /// so are those of the annotation itself: VRD has some of either.
     ///
     /// # Errors
     /// The first box that does, in words.
     pub fn check_inside(&self, boxes: &[Corners]) -> std::result::Result<(), String> {
-        let Some([width, height]) = self.size.map(|s| s.map(f64::from)) else { return Ok(()) };
-        let outside = |b: &Corners| b[2] < 0.0 || b[3] < 0.0 || b[0] > width || b[1] > height;
-        match boxes.iter().position(outside) {
-            Some(at) => Err(format!("box {at} is {:?}, outside of the image, which is {width} x {height}", boxes[at])),
+        match boxes.iter().position(|b| self.is_outside(b) && !self.graph.boxes.contains(b)) {
+            Some(at) => Err(self.outside(at, &boxes[at])),
             None => Ok(()),
         }
+    }
+
+    fn is_outside(&self, b: &Corners) -> bool {
+        let past = |[width, height]: [u32; 2]| b[0] > f64::from(width) || b[1] > f64::from(height);
+        self.size.is_some_and(|size| b[2] < 0.0 || b[3] < 0.0 || past(size))
+    }
+
+    fn outside(&self, at: usize, b: &Corners) -> String {
+        let [width, height] = self.size.unwrap_or_default();
+        format!("box {at} is {b:?}, outside of the image, which is {width} x {height}")
     }
 }
 
@@ -111,6 +119,9 @@ impl GraphSet {
         let set: Self = read_json(path)?;
         set.check(path)?;
         for image in &set.images {
+            if let Some((at, b)) = image.graph.boxes.iter().enumerate().find(|(_, b)| image.is_outside(b)) {
+                return Err(DataError::record(path, format!("image {}", image.image), image.outside(at, b)));
+            }
             if let Some(at) = image.graph.relations.iter().position(|r| r.subject == r.object) {
                 let message = format!("relation {at}: subject and object are the same box");
                 return Err(DataError::record(path, format!("image {}", image.image), message));
@@ -137,7 +148,6 @@ impl GraphSet {
                 return Err(wrong("it is there twice".to_owned()));
             }
             image.graph.check(self.vocabulary.predicates.len()).map_err(|e| wrong(e.to_string()))?;
-            image.check_inside(&image.graph.boxes).map_err(wrong)?;
             let classes = self.vocabulary.objects.len();
             if let Some(at) = image.graph.labels.iter().position(|&l| l as usize >= classes) {
                 let label = image.graph.labels[at];

@@ -7,9 +7,9 @@ use crate::vrd::Nodes;
 use crate::{DataError, Result, openimages, visual_genome, vrd};
 
 /// The graphs of a folder to train on.
-pub const TRAIN: &str = "train.json";
+pub const TRAIN: &str = "train-graphs.json";
 /// The graphs of a folder to judge by.
-pub const TEST: &str = "test.json";
+pub const TEST: &str = "test-graphs.json";
 /// The pictures beside the graphs of a folder.
 pub const IMAGES: &str = "images";
 /// The feature vectors beside the graphs of a folder.
@@ -38,7 +38,7 @@ pub fn read(path: &Path, part: Part, nodes: Nodes, dictionary: Option<&Path>) ->
         }
         if !vrd::recognised(path) {
             let message = format!(
-                "expected a folder with {TRAIN} and {TEST}, or one of VRD with annotations_test.json and predicates.json"
+                "expected a folder with {TRAIN} and {TEST}, or one of VRD with annotations_test-graphs.json and predicates.json"
             );
             return Err(DataError::content(path, message));
         }

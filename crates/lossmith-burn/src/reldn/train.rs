@@ -46,6 +46,9 @@ pub struct Settings {
     pub optimizer: Optimizer,
     /// The step size at the start.
     pub rate: f64,
+    /// The share of the step size that the frequency table has; 0 keeps it as it was counted. 1 as published; Adam, whose steps do not
+    /// shrink with the gradient, needs less for rows that are seldom met.
+    pub table: f64,
     /// The weight decay.
     pub decay: f64,
     /// Which pairs are trained on.
@@ -198,7 +201,13 @@ impl<'a> Trainer<'a> {
             for (table, tensor) in self.tables.iter_mut().zip(&tables) {
                 if let Some(gradient) = tensor.grad(&gradients) {
                     let gradient: Vec<f32> = gradient.into_data().iter::<f32>().collect();
-                    table.step(&rows, &gradient, self.settings.optimizer, rate, self.settings.decay);
+                    table.step(
+                        &rows,
+                        &gradient,
+                        self.settings.optimizer,
+                        rate * self.settings.table,
+                        self.settings.decay,
+                    );
                 }
             }
             let gradients = GradientsParams::from_grads(gradients, &self.model);

@@ -150,7 +150,7 @@ pub fn make(settings: Settings, train: usize, test: usize, seed: u64) -> Result<
     Ok(Holds { train, test, features: Features::new(features), scenes })
 }
 
-/// Writes a folder: `train.json`, `test.json`, `features.safetensors`, and the pictures in `images`.
+/// Writes a folder: `train-graphs.json`, `test-graphs.json`, `features.safetensors`, and the pictures in `images`.
 ///
 /// # Errors
 /// As [`make`]; a folder that is there and holds something, the system's refusal.
@@ -471,7 +471,7 @@ mod tests {
         let folder = place.path().join("holds");
         write(&folder, 3, 2, 1).unwrap();
         let made = make(Settings::default(), 3, 2, 1).unwrap();
-        assert_eq!(GraphSet::read(&folder.join("train.json")).unwrap(), made.train);
+        assert_eq!(GraphSet::read(&folder.join("train-graphs.json")).unwrap(), made.train);
         assert_eq!(Features::read(&folder.join("features.safetensors")).unwrap(), made.features);
         let name = &made.test.images[0].image;
         assert_eq!(Picture::read(&folder.join("images").join(name)).unwrap(), made.picture(name).unwrap());

@@ -69,6 +69,7 @@ pub struct Train {
     pub batch: usize,
     pub optimizer: Optimizer,
     pub rate: f64,
+    pub table: f64,
     pub decay: f64,
 }
 
@@ -82,7 +83,7 @@ pub struct Compare {
 /// What `train` and `compare` share.
 #[derive(Debug, clap::Args)]
 pub struct Common {
-    /// A VRD folder, a folder with train.json and test.json, or VG-SGG.h5; without it scenes of who holds what are made
+    /// A VRD folder, a folder with train-graphs.json and test-graphs.json, or VG-SGG.h5; without it scenes of who holds what are made
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// The pictures, named as the images of the data; DIR/images unless given
@@ -160,6 +161,7 @@ impl Recipe {
             "recipe: compare.seeds: expected 2 to 1000, found {}",
             self.compare.seeds
         );
+        anyhow::ensure!((0.0..=1.0).contains(&t.table), "recipe: train.table: expected 0 to 1, found {}", t.table);
         anyhow::ensure!((0.0..=1.0).contains(&t.decay), "recipe: train.decay: expected 0 to 1, found {}", t.decay);
         Ok(())
     }
@@ -176,6 +178,7 @@ impl Recipe {
             batch: t.batch,
             optimizer: t.optimizer,
             rate: t.rate,
+            table: t.table,
             decay: t.decay,
             sampling: self.sampling,
             seed,

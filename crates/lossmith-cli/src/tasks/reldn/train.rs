@@ -16,7 +16,7 @@ use crate::{interrupt, recipe};
 Examples:\n  \
 lossmith train reldn                                        scenes of who holds what, made here\n  \
 lossmith train reldn --data vrd --loss l0                   VRD from its annotations alone\n  \
-lossmith train reldn --data mine --images mine/pictures     your graphs (train.json, test.json) with their pictures")]
+lossmith train reldn --data mine --images mine/pictures     your graphs (train-graphs.json, test-graphs.json) with their pictures")]
 pub struct Args {
     #[command(flatten)]
     common: Common,
