@@ -1,5 +1,6 @@
 """Value and gradient of the graphical contrastive losses: lossmith against PyTorch, the same 2048 pairs x 71 in one run.
 
+    cargo build --release --workspace --test catalogue --example time_graphical_contrastive
     python bench/graphical_contrastive.py
 
 Ours: crates/lossmith/examples/time_graphical_contrastive.rs. Peers: the losses as scatter reductions over dense
@@ -62,7 +63,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "pairs.json"
         path.write_text(json.dumps({"width": PREDICATES + 1, **{k: v.flatten().tolist() for k, v in inputs.items()}}))
-        command = ["cargo", "run", "--release", "-q", "-p", "lossmith", "--example", "time_graphical_contrastive", str(path)]
+        command = [ROOT / "target/release/examples/time_graphical_contrastive", str(path)]
         times = {"ours": [], "vectorised": [], "loop": []}
         for _ in range(ROUNDS):
             ours = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)

@@ -1,5 +1,6 @@
 """The Visual Genome protocol on generated input of the size of its test set: lossmith against the published algorithm in numpy.
 
+    cargo build --release --workspace --test catalogue --example time_relations
     python bench/relations.py [images]      (25000 images of 64 boxes, all 4032 pairs, 50 predicates, unless told otherwise)
 
 Ours: crates/lossmith/examples/time_relations.rs, all images, on all threads, and on one. The peer: the evaluation of neural-motifs as its

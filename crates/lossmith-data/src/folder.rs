@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use crate::classification::{Classification, LabelledImages, numbered};
-use crate::node_graphs::{NodeGraph, NodeGraphs, VOCABULARY};
 use crate::graph_json::GraphSet;
+use crate::node_graphs::{NodeGraph, NodeGraphs, VOCABULARY};
 use crate::scene_graphs::{self, Part};
 use crate::vrd::Nodes;
 use crate::{DataError, Result, cifar, idx, instance_set};

@@ -38,7 +38,7 @@ pub fn read(path: &Path, part: Part, nodes: Nodes, dictionary: Option<&Path>) ->
         }
         if !vrd::recognised(path) {
             let message = format!(
-                "expected a folder with {TRAIN} and {TEST}, or one of VRD with annotations_test-graphs.json and predicates.json"
+                "expected a folder with {TRAIN} and {TEST}, or one of VRD with annotations_test.json and predicates.json"
             );
             return Err(DataError::content(path, message));
         }

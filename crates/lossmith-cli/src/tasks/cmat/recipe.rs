@@ -74,7 +74,7 @@ pub struct Train {
 #[derive(Debug, clap::Args)]
 pub struct Common {
     /// Scenes with node vectors (vocabulary.json, train.jsonl, test.jsonl), or annotations, whose nodes show their label with noise: a
-    /// VRD folder, a folder of train.json and test.json, VG-SGG.h5. Without it hub worlds are made
+    /// VRD folder, a folder of train-graphs.json and test-graphs.json, VG-SGG.h5. Without it hub worlds are made
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
     /// What the graph earns: recall@K or spice
