@@ -73,6 +73,10 @@ impl Files {
     }
 }
 
+fn near(found: &Value, wanted: f64) -> bool {
+    (found.as_f64().unwrap() - wanted).abs() < 1e-9
+}
+
 #[test]
 fn one_file_under_three_protocols() {
     let files = Files::new(&truth(), &predictions());
@@ -100,8 +104,9 @@ fn one_file_under_three_protocols() {
     // RelDN's evaluator: of two cups that are held the wrong one comes first, and so does one in the image without relations.
     let reldn = all(&files.json(&["openimages-vrd", "--tool", "reldn"]));
     assert_eq!(reldn["recall"][0], json!(0.0));
-    assert_eq!(reldn["recall"][4], json!(1.0));
-    assert!((reldn["ap_relation"][0].as_f64().unwrap() - 1.0 / 3.0).abs() < 1e-9, "{reldn}");
+    // That tool adds 1e-12 to what it divides by.
+    assert!(near(&reldn["recall"][4], 1.0), "{reldn}");
+    assert!(near(&reldn["ap_relation"][0], 1.0 / 3.0), "{reldn}");
     let challenge = all(&files.json(&["openimages-vrd"]));
     assert_eq!(challenge["relation"]["recall"], json!([1.0, 1.0]));
 
@@ -129,7 +134,7 @@ fn groups_have_figures_of_their_own() {
         assert_eq!(graphs[group]["constraint"]["mean_recall"], json!([1.0, 1.0, 1.0]));
     }
     let reldn = files.json(&["openimages-vrd", "--tool", "reldn", "--predicate-groups", groups])["groups"].clone();
-    assert_eq!(reldn["places"]["map_relation"], json!(1.0));
+    assert!(near(&reldn["places"]["map_relation"], 1.0), "{reldn}");
     assert_eq!(files.json(&["vrd", "--predicate-groups", groups])["groups"]["hands"]["rows"], json!(1));
     assert_eq!(files.json(&["openimages-vrd", "--predicate-groups", groups])["groups"]["hands"]["triplets"], json!(1));
 }

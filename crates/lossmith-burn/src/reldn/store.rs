@@ -15,7 +15,8 @@ fn fault(message: impl std::fmt::Display) -> ReldnError {
 /// # Errors
 /// The store refuses.
 pub fn to_bytes(model: &Reldn) -> Result<Vec<u8>, ReldnError> {
-    let mut store = SafetensorsStore::from_bytes(None);
+    // The store's own metadata come in random order; the same model is to be the same bytes.
+    let mut store = SafetensorsStore::from_bytes(None).clear_metadata().metadata("format", "safetensors");
     model.save_into(&mut store).map_err(fault)?;
     store.get_bytes().map_err(fault)
 }
