@@ -345,7 +345,7 @@ fn vrd(context: &Context) -> anyhow::Result<Made> {
         table.row([vec![name.to_owned()], cells, vec!["-".to_owned(); 2], vec![input.to_owned()]].concat());
     }
     let mut text = format!(
-        "{table}\nVRD's predicate detection, one-to-one matching, rows as candidates; PredCls: Visual Genome's protocol, all pairs, mean over images.\n\
+        "{table}\nVRD's predicate detection, one-to-one matching, rows as candidates, pairs known to be related (\"none\" left out); PredCls: Visual Genome's protocol, all pairs, mean over images.\n\
          {} seeds, mean (sd). RelDN's own VRD rows (relationship and phrase detection) need pictures.\n\n",
         recipe.compare.seeds
     );

@@ -12,6 +12,7 @@ use lossmith_data::vrd::Nodes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::figures::related;
 use super::picture::{Arrow, picture};
 use super::session::{Looks, Place};
 use crate::output::{self, Answer};
@@ -56,6 +57,9 @@ pub struct Args {
     /// VRD: a node for each label of a box, and annotated pairs of a box with itself, as `evaluate vrd` asks for
     #[arg(long)]
     labelled_boxes: bool,
+    /// The pairs are known to be related, as in predicate detection: leave "none" out of the probabilities
+    #[arg(long)]
+    related: bool,
     /// Draw no pictures
     #[arg(long)]
     no_pictures: bool,
@@ -219,7 +223,10 @@ impl Model {
         for (images, looks) in work {
             for batch in images.chunks(BATCH) {
                 let examples: Vec<Example> = batch.iter().map(|i| Example::new(i, looks.of(&i.image))).collect();
-                let scores = predict(&self.model, &self.config, &examples, |e| pairs(e, args))?;
+                let mut scores = predict(&self.model, &self.config, &examples, |e| pairs(e, args))?;
+                if args.related {
+                    scores = scores.iter().map(related).collect();
+                }
                 let mut text = String::new();
                 for (example, scores) in examples.iter().zip(&scores) {
                     writeln!(to, "{}", Prediction::line(&example.name, scores))?;
