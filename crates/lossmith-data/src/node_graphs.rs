@@ -267,6 +267,25 @@ mod tests {
         assert!(NodeGraphs::from_graphs(plain, set(&["cat"]), 0.0, 1).is_err());
     }
 
+    /// VRD names a box as both ends of some relations: those are left out, and with them what else has none.
+    #[test]
+    fn vrd_becomes_scenes() {
+        let Some(data) = std::env::var_os("LOSSMITH_TEST_DATA") else {
+            eprintln!("skipped: LOSSMITH_TEST_DATA is not set");
+            return;
+        };
+        let made = NodeGraphs::open(&Path::new(&data).join("vrd"), 0.3, 1).unwrap();
+        assert_eq!((made.about.vocabulary.objects.len(), made.width()), (101, 101));
+        // 3,780 and 955 images have relations.
+        assert!((3_770..=3_780).contains(&made.train.len()) && (950..=955).contains(&made.test.len()));
+        let graphs = || made.train.iter().map(|scene| &scene.graph);
+        assert!(graphs().all(|g| !g.relations.is_empty() && g.relations.iter().all(|r| r.subject != r.object)));
+        let shown = |scene: &NodeGraph, node: usize| scene.features[node][scene.graph.labels[node] as usize] == 1.0;
+        let right = made.train.iter().map(|s| (0..s.features.len()).filter(|&i| shown(s, i)).count()).sum::<usize>();
+        let nodes = graphs().map(|g| g.labels.len()).sum::<usize>();
+        assert!((right as f64 / nodes as f64 - 0.7).abs() < 0.01, "{right} of {nodes}");
+    }
+
     #[test]
     fn noise_confuses_as_often_as_asked() {
         let labels: Vec<u32> = (0..9_000).map(|i| 1 + i % 9).collect();
