@@ -28,7 +28,7 @@ const COLUMNS: usize = 51;
 const AGENTS: [usize; 5] = [8, 20, 32, 64, 128];
 const CUTS: [usize; 3] = [20, 50, 100];
 /// How many random scenes each setting is timed on, how often each.
-const SCENES: usize = 5;
+const SCENES: usize = 25;
 const RUNS: usize = 5;
 
 struct Sample {
