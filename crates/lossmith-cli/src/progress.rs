@@ -19,7 +19,8 @@ pub struct Talk {
     trials_before: usize,
     /// Training steps, likewise.
     steps_before: f64,
-    refreshed: Instant,
+    /// When a page was last written.
+    refreshed: Option<Instant>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -94,7 +95,7 @@ impl Talk {
             stage: Stage::default(),
             trials_before: 0,
             steps_before: 0.0,
-            refreshed: now,
+            refreshed: None,
         }
     }
 
@@ -142,9 +143,9 @@ impl Talk {
 
     /// Whether a page that shows the pace is due to be written anew.
     pub fn is_time(&mut self) -> bool {
-        let due = self.refreshed.elapsed() >= REFRESH;
+        let due = self.refreshed.is_none_or(|at| at.elapsed() >= REFRESH);
         if due {
-            self.refreshed = Instant::now();
+            self.refreshed = Some(Instant::now());
         }
         due
     }

@@ -30,7 +30,11 @@ pub fn load<R: DeserializeOwned>(presets: Presets, choice: &str, set: &[String])
 
 /// Reads a recipe that has one preset: the file, if there is one, changes some of its keys, then `set` does.
 pub fn load_over<R: DeserializeOwned>(base: &str, file: Option<&Path>, set: &[String]) -> anyhow::Result<R> {
-    let mut table = preset(base);
+    load_table(preset(base), file, set)
+}
+
+/// The same over a table that was put together.
+pub fn load_table<R: DeserializeOwned>(mut table: Table, file: Option<&Path>, set: &[String]) -> anyhow::Result<R> {
     if let Some(file) = file {
         merge(&mut table, read(file)?, "").with_context(|| format!("--recipe {}", file.display()))?;
     }

@@ -148,7 +148,15 @@ impl Comparison {
 
     fn trial(&self, loss: &str, seed: u64, rate: f64, part: Part) -> Trial {
         let s = &self.settings;
-        Trial { loss: loss.to_owned(), steps: s.steps, seed, rate: Some(rate), train_size: s.train_size, part }
+        Trial {
+            loss: loss.to_owned(),
+            steps: s.steps,
+            seed,
+            rate: Some(rate),
+            train_size: s.train_size,
+            part,
+            floor: None,
+        }
     }
 }
 

@@ -108,6 +108,11 @@ impl Halving {
         self.last.get(candidate).copied().filter(|(rung, _)| *rung > 0)
     }
 
+    /// The rung under way, from 1; the last one when all is done.
+    pub fn rung(&self) -> u32 {
+        self.rung
+    }
+
     /// Whether every rung was told.
     pub fn is_done(&self) -> bool {
         self.done

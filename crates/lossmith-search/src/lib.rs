@@ -14,6 +14,8 @@ pub mod discovery;
 pub mod filters;
 pub mod gp;
 pub mod halving;
+pub mod savings;
+pub mod space;
 mod stream;
 pub mod taylor;
 pub mod trial;

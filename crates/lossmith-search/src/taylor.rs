@@ -26,6 +26,18 @@ pub const POPULATION: usize = 28;
 /// # Errors
 /// A parameter that is not finite.
 pub fn formula(t: &[f64; 8]) -> Result<Expr, ParseError> {
+    Expr::parse(&format!("-({})/n", sum(t)), CLASS_VARIABLES)
+}
+
+/// The sum in brackets alone: the tree of which the loss is `-T/n`.
+///
+/// # Errors
+/// A parameter that is not finite.
+pub fn tree(t: &[f64; 8]) -> Result<Expr, ParseError> {
+    Expr::parse(&sum(t), CLASS_VARIABLES)
+}
+
+fn sum(t: &[f64; 8]) -> String {
     let [t0, t1, t2, t3, t4, t5, t6, t7] = t;
     let (x, y) = (difference("x", *t0), difference("y", *t1));
     let terms = [
@@ -38,8 +50,7 @@ pub fn formula(t: &[f64; 8]) -> Result<Expr, ParseError> {
     ];
     let terms: Vec<String> =
         terms.iter().filter(|(t, _)| **t != 0.0).map(|(t, term)| format!("({t})*{term}")).collect();
-    let sum = if terms.is_empty() { "0".to_owned() } else { terms.join(" + ") };
-    Expr::parse(&format!("-({sum})/n"), CLASS_VARIABLES)
+    if terms.is_empty() { "0".to_owned() } else { terms.join(" + ") }
 }
 
 fn difference(name: &str, centre: f64) -> String {

@@ -17,6 +17,9 @@ pub struct Trial {
     pub train_size: Option<u32>,
     /// What it is scored on.
     pub part: Part,
+    /// It is given up where its accuracy is below the second at the first, a step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor: Option<(u32, f64)>,
 }
 
 /// The part of the data that a trial is scored on.

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 
 use crate::output::Answer;
-use crate::tasks::classifier;
+use crate::tasks::{classifier, embedding};
 
 /// The arguments of `search`.
 #[derive(Debug, clap::Args)]
@@ -16,10 +16,13 @@ pub struct Args {
 enum Task {
     /// A loss for an image classifier (IDX or CIFAR-10 data; generated digits without --data)
     Classifier(classifier::search::Args),
+    /// A kernel of the discriminative loss, for instance segmentation by embedding
+    Embedding(embedding::search::Args),
 }
 
 pub fn run(args: Args) -> anyhow::Result<Answer> {
     match args.task {
         Task::Classifier(args) => classifier::search::run(&args),
+        Task::Embedding(args) => embedding::search::run(&args),
     }
 }

@@ -48,6 +48,9 @@ pub fn sample() -> ReportData {
         origin: origin.to_owned(),
     };
     ReportData {
+        metric: "accuracy".to_owned(),
+        running: false,
+        savings: "100 training steps instead of 1000.".to_owned(),
         title: "A loss for digits".to_owned(),
         summary: "BaikalCMA wins: 0.9947 against 0.9899 of cross-entropy on 10,000 test images, 10 seeds.".to_owned(),
         found: Some("-2.7279*(0.9863*log(1.5352*y) + 1.1135*(1.3716*x)/(-0.8411*y))".to_owned()),

@@ -24,6 +24,12 @@ pub struct ReportData {
     pub provenance: Provenance,
     /// The recipe, complete, as TOML.
     pub recipe: String,
+    /// What is measured: "accuracy".
+    pub metric: String,
+    /// Whether the run is still under way: the page then loads itself anew.
+    pub running: bool,
+    /// What the savings of the search came to, in words.
+    pub savings: String,
     /// The search, generation by generation.
     pub generations: Vec<Generation>,
     /// The best candidates, best first.
@@ -69,7 +75,7 @@ pub struct Generation {
     pub mean: f64,
     /// How many candidates were trained.
     pub evaluated: usize,
-    /// How many candidates each filter rejected before training.
+    /// How many candidates needed no training, or less, by reason.
     pub rejected: Vec<(String, usize)>,
 }
 

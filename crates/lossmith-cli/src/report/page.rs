@@ -36,6 +36,7 @@ impl<'a> Colours<'a> {
 /// The whole page.
 pub fn page(data: &ReportData) -> String {
     let colours = &Colours::of(data);
+    let metric = if data.metric.is_empty() { "accuracy".to_owned() } else { data.metric.clone() };
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -43,17 +44,18 @@ pub fn page(data: &ReportData) -> String {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="generator" content={ "lossmith " (data.provenance.version) };
+                @if data.running { meta http-equiv="refresh" content="15"; }
                 title { (data.title) }
                 style { (PreEscaped(plot::CSS)) (PreEscaped(include_str!("page.css"))) }
             }
             body {
                 (header(data))
                 main {
-                    @for comparison in &data.comparisons { (compared(comparison, colours)) }
-                    (searched(&data.generations))
+                    @for comparison in &data.comparisons { (compared(comparison, &metric, colours)) }
+                    (searched(&data.generations, &data.savings, &metric))
                     @if let Some(curves) = &data.binary_curves { (binary(curves, colours)) }
-                    (curves("Training curves", "step", false, &data.training, TRAINING, colours))
-                    (curves("Accuracy against training-set size", "training images", true, &data.training_size, SIZES, colours))
+                    (curves("Training curves", "step", false, &data.training, TRAINING, &metric, colours))
+                    (curves("Accuracy against training-set size", "training images", true, &data.training_size, SIZES, &metric, colours))
                     (hall_of_fame(&data.hall_of_fame))
                     (origin(data))
                 }
@@ -63,8 +65,8 @@ pub fn page(data: &ReportData) -> String {
     page.into_string()
 }
 
-const TRAINING: &str = "Mean accuracy on the validation images as the training goes on; the band holds the seeds.";
-const SIZES: &str = "Mean accuracy on the test images when fewer training images are given; the band holds the seeds.";
+const TRAINING: &str = "Mean on the images that it is judged on, as the training goes on; the band holds the seeds.";
+const SIZES: &str = "Mean on the test images when fewer training images are given; the band holds the seeds.";
 
 fn header(data: &ReportData) -> Markup {
     html! {
@@ -76,7 +78,7 @@ fn header(data: &ReportData) -> Markup {
     }
 }
 
-fn compared(comparison: &Comparison, colours: &Colours<'_>) -> Markup {
+fn compared(comparison: &Comparison, metric: &str, colours: &Colours<'_>) -> Markup {
     let rows = comparison.losses.iter().map(|loss| Row {
         name: loss.name.clone(),
         value: loss.mean,
@@ -84,7 +86,8 @@ fn compared(comparison: &Comparison, colours: &Colours<'_>) -> Markup {
         published: None,
         colour: colours.get(&loss.name),
     });
-    let bars = Bars { title: comparison.condition.clone(), axis: Axis::new("test accuracy"), rows: rows.collect() };
+    let bars =
+        Bars { title: comparison.condition.clone(), axis: Axis::new(&format!("test {metric}")), rows: rows.collect() };
     let with_rates = comparison.losses.iter().any(|loss| loss.rate.is_some());
     html! {
         section.wide {
@@ -119,7 +122,7 @@ fn compared(comparison: &Comparison, colours: &Colours<'_>) -> Markup {
     }
 }
 
-fn searched(generations: &[Generation]) -> Markup {
+fn searched(generations: &[Generation], savings: &str, metric: &str) -> Markup {
     if generations.is_empty() {
         return html! {};
     }
@@ -129,7 +132,7 @@ fn searched(generations: &[Generation]) -> Markup {
     let chart = Chart {
         title: "Fitness by generation".to_owned(),
         x: Axis::new("generation"),
-        y: Axis::new("fitness (validation accuracy)"),
+        y: Axis::new(&format!("fitness (validation {metric})")),
         series: vec![line("best so far", |g| g.best), line("mean", |g| g.mean)],
     };
     let mut filters: Vec<&str> = Vec::new();
@@ -144,7 +147,8 @@ fn searched(generations: &[Generation]) -> Markup {
         g.rejected.iter().filter(|(name, _)| name == filter).map(|(_, count)| count).sum()
     };
     let trained: usize = generations.iter().map(|g| g.evaluated).sum();
-    let dropped: usize = generations.iter().flat_map(|g| &g.rejected).map(|(_, count)| count).sum();
+    let total = |filter: &str| generations.iter().map(|g| rejected(g, filter)).sum::<usize>();
+    let totals = filters.iter().map(|filter| vec![(*filter).to_owned(), total(filter).to_string()]);
     let numbers = table(
         &heads,
         generations.iter().map(|g| {
@@ -158,8 +162,9 @@ fn searched(generations: &[Generation]) -> Markup {
     html! {
         section {
             h2 { "The search" }
-            p { (trained) " candidates were trained" @if dropped > 0 { ", " (dropped) " were rejected before training" } "." }
-            (figure(&chart.draw(), "Accuracy on the validation images after the shortened training.", numbers))
+            p { (trained) " trainings. " (savings) }
+            (table(&["needed no training, or less", "candidates"], totals))
+            (figure(&chart.draw(), "Fitness on the validation images after the shortened training.", numbers))
         }
     }
 }
@@ -171,11 +176,12 @@ fn hall_of_fame(candidates: &[Candidate]) -> Markup {
     let rows = candidates.iter().enumerate().map(|(at, c)| {
         vec![(at + 1).to_string(), c.formula.clone(), number(c.fitness), c.size.to_string(), c.origin.clone()]
     });
+    let of_classes = candidates.iter().all(|c| Expr::parse(&c.formula, CLASS_VARIABLES).is_ok());
     html! {
         section.wide {
             h2 { "Hall of fame" }
-            p { "A formula is summed over the classes: " code { "x" } " is 1 for the right class and 0 for the others, " code { "y" }
-                " the predicted probability." }
+            @if of_classes { p { "A formula is summed over the classes: " code { "x" } " is 1 for the right class and 0 for the others, " code { "y" }
+                " the predicted probability." } }
             (table(&["", "formula", "fitness", "nodes", "origin"], rows))
             div.trees {
                 @for candidate in candidates.iter().take(DRAWN_TREES) {
@@ -221,7 +227,15 @@ fn binary(curves: &BinaryCurves, colours: &Colours<'_>) -> Markup {
     }
 }
 
-fn curves(title: &str, x: &str, log: bool, curves: &[Curve], caption: &str, colours: &Colours<'_>) -> Markup {
+fn curves(
+    title: &str,
+    x: &str,
+    log: bool,
+    curves: &[Curve],
+    caption: &str,
+    metric: &str,
+    colours: &Colours<'_>,
+) -> Markup {
     if curves.is_empty() {
         return html! {};
     }
@@ -230,7 +244,7 @@ fn curves(title: &str, x: &str, log: bool, curves: &[Curve], caption: &str, colo
         Series { colour: colours.get(&curve.name), ..Series::banded(curve.name.clone(), points) }
     });
     let axis = if log { Axis::new(x).log() } else { Axis::new(x) };
-    let chart = Chart { title: title.to_owned(), x: axis, y: Axis::new("accuracy"), series: series.collect() };
+    let chart = Chart { title: title.to_owned(), x: axis, y: Axis::new(metric), series: series.collect() };
     let rows = curves.iter().flat_map(|curve| {
         curve.points.iter().map(|p| {
             vec![curve.name.clone(), number(p.at), format!("{:.4}", p.mean), format!("{:.4} to {:.4}", p.low, p.high)]

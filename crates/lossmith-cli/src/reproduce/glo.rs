@@ -14,8 +14,8 @@ use crate::plot::{Axis, Chart, Series};
 use crate::progress::Talk;
 use crate::study::{SqliteStudy, work_through};
 use crate::tasks::classifier::compare::{Compared, names, settings};
-use crate::tasks::classifier::page::binary_curves;
 use crate::tasks::classifier::{Evaluator, PRESETS, Recipe};
+use crate::tasks::search::page::binary_curves;
 
 /// The losses of the paper.
 const LOSSES: [&str; 3] = ["cross-entropy", "baikal", "baikal-cma"];
@@ -127,7 +127,7 @@ fn accuracy(context: &Context, curves: bool) -> anyhow::Result<Made> {
 }
 
 fn curve_chart(losses: &[&str], outcomes: &[Vec<Outcome>]) -> String {
-    let curves = crate::tasks::classifier::page::curves(&self::losses(losses), outcomes);
+    let curves = crate::tasks::search::page::curves(&self::losses(losses), outcomes);
     let series = curves
         .iter()
         .map(|c| Series::banded(c.name.clone(), c.points.iter().map(|p| (p.at, p.mean, p.low, p.high))))
@@ -141,7 +141,7 @@ fn chart(title: &str, x: Axis, y: &str, series: Vec<Series>) -> String {
 
 /// The step at which each loss reaches cross-entropy's final accuracy.
 fn curve_table(done: &Comparison, data: &str) -> Made {
-    let curves = crate::tasks::classifier::page::curves(&done.settings.losses, &done.same_rate);
+    let curves = crate::tasks::search::page::curves(&done.settings.losses, &done.same_rate);
     let goal = curves.first().and_then(|c| c.points.last()).map_or(0.0, |p| p.mean);
     let mut table = Table::new(["loss", "final accuracy", "steps to cross-entropy's final accuracy"]);
     let mut rows = Vec::new();

@@ -41,7 +41,7 @@ pub fn work_through<P: Plan>(
     lead(study, first, batch, talk, evaluate, &mut |_, _| Ok(()))
 }
 
-/// The same; `watch` hears of the plan and the pace at every stage, and now and then within one.
+/// The same; `watch` hears of the plan and the pace at the beginning and every few seconds.
 ///
 /// # Errors
 /// As [`work_through`]; and whatever `watch` fails with.
@@ -93,7 +93,9 @@ impl<P: Plan> Leader<'_, '_, P> {
     fn complete(&mut self, number: u32, plan: &P, trials: &[Trial]) -> anyhow::Result<()> {
         let steps = trials.iter().map(|t| u64::from(t.steps)).sum();
         self.talk.stage(&plan.stage(), self.study.done(number)?, trials.len(), steps, plan.steps_to_come());
-        (self.watch)(plan, &self.talk.pace())?;
+        if self.talk.is_time() {
+            (self.watch)(plan, &self.talk.pace())?;
+        }
         let mut patience = Patience::default();
         loop {
             let jobs = self.study.take(self.batch)?;

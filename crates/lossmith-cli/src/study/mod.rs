@@ -14,7 +14,7 @@ mod sqlite;
 mod tests;
 mod worker;
 
-pub use coordinator::{Plan, work_through};
+pub use coordinator::{Plan, lead, work_through};
 pub use identity::Identity;
 pub use place::{Place, lease_length, or_file};
 pub use postgres::{Address, Lease, PostgresStudy, Progress, progress, without_passwords};

@@ -14,7 +14,7 @@ pub struct Place {
     #[arg(long, value_name = "URL")]
     pub study: Option<Address>,
     /// Seconds after which the work of a process that gives no sign of life is given to another
-    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = lease_length, requires = "study")]
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = lease_length)]
     pub lease: Duration,
 }
 

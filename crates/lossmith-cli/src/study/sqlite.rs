@@ -59,6 +59,8 @@ impl Study for SqliteStudy {
             params![stage.number, stage.state],
         )?;
         if opened == 1 {
+            // Only the latest state is ever needed, and a long search's is large.
+            transaction.execute("UPDATE stage SET state = '' WHERE number < ?1", [stage.number])?;
             let mut insert = transaction.prepare("INSERT INTO trial (stage, place, trial) VALUES (?1, ?2, ?3)")?;
             for (place, trial) in (0u32..).zip(trials) {
                 insert.execute(params![stage.number, place, serde_json::to_string(trial)?])?;

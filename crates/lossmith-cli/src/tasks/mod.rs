@@ -6,6 +6,7 @@ pub mod embedding;
 pub mod inputs;
 pub mod polarmask;
 pub mod reldn;
+pub mod search;
 
 use std::path::Path;
 
@@ -15,6 +16,9 @@ use lossmith_search::trial::{Outcome, Trial};
 pub trait Judge {
     /// Does some trials; `None` for one that was stopped on request.
     fn evaluate(&self, trials: &[Trial]) -> anyhow::Result<Vec<Option<Outcome>>>;
+
+    /// What the data are, in words.
+    fn data(&self) -> &str;
 
     /// A checksum of the data, as they are used.
     fn checksum(&self) -> String;
@@ -30,6 +34,9 @@ pub trait Judge {
 pub fn judge(task: &str, recipe: &str, data: Option<&Path>) -> anyhow::Result<Box<dyn Judge>> {
     match task {
         "classifier" => Ok(Box::new(classifier::judge(recipe, data)?)),
+        "embedding --slot pull" | "embedding --slot push" | "embedding --slot regularise" => {
+            Ok(Box::new(embedding::search::judge(recipe, data)?))
+        }
         other => anyhow::bail!("this program does not know the study's task '{other}'"),
     }
 }

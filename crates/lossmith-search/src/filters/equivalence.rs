@@ -47,6 +47,17 @@ impl GradientPrint {
                 direction.extend(row_gradient(&kernel, &logits, label));
             }
         }
+        Self::of_gradient(direction)
+    }
+
+    /// Takes the print of a kernel: its slope in every variable, point by point.
+    pub fn of_kernel(formula: &Expr, points: &[Vec<f64>]) -> Option<Self> {
+        let kernel = Kernel::new(formula);
+        let slopes = |point: &Vec<f64>| kernel.at(point).slope.into_iter().take(point.len()).collect::<Vec<f64>>();
+        Self::of_gradient(points.iter().flat_map(slopes).collect())
+    }
+
+    fn of_gradient(mut direction: Vec<f64>) -> Option<Self> {
         let length = direction.iter().map(|g| g * g).sum::<f64>().sqrt();
         if !(length > 0.0 && length.is_finite()) {
             return None;

@@ -157,18 +157,34 @@ impl Gp {
     /// # Errors
     /// Settings out of range, unknown operators or leaves.
     pub fn new(settings: Settings, variables: Variables, seed: u64) -> Result<Self, GpError> {
+        Self::new_choosy(settings, variables, seed, 0, &mut |_| true)
+    }
+
+    /// The same; a tree that is not accepted is drawn anew, up to `redraws` times, and then taken as it is.
+    ///
+    /// # Errors
+    /// As [`Gp::new`].
+    pub fn new_choosy(
+        settings: Settings,
+        variables: Variables,
+        seed: u64,
+        redraws: usize,
+        accept: &mut dyn FnMut(&Expr) -> bool,
+    ) -> Result<Self, GpError> {
         let primitives = settings.check(variables)?;
         let mut stream = Stream::new(seed, 0);
-        let generation = (0..settings.population)
-            .map(|_| {
-                loop {
-                    let nodes = variation::random_tree(&primitives, settings.initial_depth, &mut stream);
-                    if let Some(tree) = settings.size.admit(nodes) {
-                        break tree;
-                    }
-                }
-            })
-            .collect();
+        let mut generation = Vec::with_capacity(settings.population);
+        let mut refused = 0;
+        while generation.len() < settings.population {
+            let nodes = variation::random_tree(&primitives, settings.initial_depth, &mut stream);
+            let Some(tree) = settings.size.admit(nodes) else { continue };
+            if refused < redraws && !accept(&tree) {
+                refused += 1;
+            } else {
+                refused = 0;
+                generation.push(tree);
+            }
+        }
         Ok(Self { settings, variables, primitives, stream, number: 0, generation })
     }
 
@@ -192,14 +208,37 @@ impl Gp {
     /// # Errors
     /// The number of values is not the number of trees. Nothing is changed then.
     pub fn tell(&mut self, fitness: &[f64]) -> Result<(), GpError> {
+        self.tell_choosy(fitness, 0, &mut |_| true)
+    }
+
+    /// The same; a child that is not accepted is bred anew, up to `redraws` times, and then taken as it is.
+    ///
+    /// # Errors
+    /// As [`Gp::tell`].
+    pub fn tell_choosy(
+        &mut self,
+        fitness: &[f64],
+        redraws: usize,
+        accept: &mut dyn FnMut(&Expr) -> bool,
+    ) -> Result<(), GpError> {
         if fitness.len() != self.generation.len() {
             let trees = self.generation.len();
             return Err(GpError(format!("expected {trees} fitness values, one per tree, found {}", fitness.len())));
         }
         let mut next = self.elites(fitness);
+        let mut refused = 0;
         while next.len() < self.settings.population {
-            let room = self.settings.population - next.len();
-            next.extend(self.children(fitness).into_iter().take(room));
+            for child in self.children(fitness) {
+                if next.len() == self.settings.population {
+                    break;
+                }
+                if refused < redraws && !accept(&child) {
+                    refused += 1;
+                } else {
+                    refused = 0;
+                    next.push(child);
+                }
+            }
         }
         self.generation = next;
         self.number += 1;

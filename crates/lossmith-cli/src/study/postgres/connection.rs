@@ -12,6 +12,8 @@ use postgres::{Client, Error, Statement};
 use super::address::Address;
 use crate::interrupt;
 
+/// So long a first connection is tried again.
+const CONNECTING: Duration = Duration::from_secs(30);
 /// So long a lost server is waited for.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -29,8 +31,11 @@ pub struct Link {
 }
 
 impl Link {
-    fn new(client: Client) -> Self {
-        Self { client, prepared: HashMap::new() }
+    /// A lease or an outcome that a crash of the server forgets is only done again, so nobody waits for the disk; what must be
+    /// kept says so.
+    fn new(mut client: Client) -> Result<Self, Error> {
+        client.batch_execute("SET synchronous_commit = off")?;
+        Ok(Self { client, prepared: HashMap::new() })
     }
 
     /// The statement, prepared once for each line: half of the round trips saved.
@@ -45,10 +50,16 @@ impl Link {
 }
 
 impl Connection {
-    /// Connects, without patience: an address that is wrong is told at once.
+    /// Connects. An address that is wrong is told at once; a line that is cut at this very moment is tried again.
     pub fn new(address: &Address) -> anyhow::Result<Self> {
-        let client = address.connect().map_err(|e| fault(address, &e))?;
-        Ok(Self { address: address.clone(), link: Some(Link::new(client)) })
+        let begun = Instant::now();
+        loop {
+            match address.connect().and_then(Link::new) {
+                Ok(link) => return Ok(Self { address: address.clone(), link: Some(link) }),
+                Err(e) if was_cut(&e) && begun.elapsed() < CONNECTING => thread::sleep(Duration::from_millis(50)),
+                Err(e) => return Err(fault(address, &e)),
+            }
+        }
     }
 
     /// The address.
@@ -63,7 +74,7 @@ impl Connection {
         loop {
             let result = match &mut self.link {
                 Some(link) => transaction(link),
-                None => self.address.connect().and_then(|client| transaction(self.link.insert(Link::new(client)))),
+                None => self.address.connect().and_then(Link::new).and_then(|link| transaction(self.link.insert(link))),
             };
             match result {
                 Ok(value) => return Ok(value),
@@ -77,6 +88,14 @@ impl Connection {
             }
         }
     }
+}
+
+/// Whether somebody answered before the line was lost.
+fn was_cut(e: &Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let source = std::error::Error::source(e).and_then(|s| s.downcast_ref::<std::io::Error>());
+    let cut = [BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof];
+    e.is_closed() || e.code() == Some(&SqlState::CANNOT_CONNECT_NOW) || source.is_some_and(|s| cut.contains(&s.kind()))
 }
 
 /// Whether trying again may help: the line or the server was lost, or two transactions were in each other's way.

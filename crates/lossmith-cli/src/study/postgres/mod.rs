@@ -59,6 +59,7 @@ impl PostgresStudy {
         let mut connection = Connection::new(address)?;
         connection.run(|link| {
             let mut transaction = link.client.transaction()?;
+            transaction.batch_execute("SET LOCAL synchronous_commit = on")?;
             transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&SCHEMA_LOCK])?;
             transaction.batch_execute(include_str!("schema.sql"))?;
             transaction.execute(
@@ -188,6 +189,8 @@ impl Study for PostgresStudy {
         let trials: Vec<String> = trials.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
         self.connection.run(|link| {
             let mut transaction = link.client.transaction()?;
+            // Written through to the disk, and with it every outcome that the new stage follows from.
+            transaction.batch_execute("SET LOCAL synchronous_commit = on")?;
             // Another coordinator may have been faster: then the study already stands where this one would put it.
             let moved = transaction.execute(
                 "UPDATE lossmith_study SET stage = $2::bigint, state = $3 WHERE id = $1 AND stage = $2::bigint - 1",
@@ -227,6 +230,9 @@ impl Study for PostgresStudy {
             )?;
             link.client.query(&take, &[&study, &worker, &seconds, &(MOST_ATTEMPTS as i32), &most])
         })?;
+        if rows.is_empty() {
+            self.give_up()?;
+        }
         let mut jobs = Vec::with_capacity(rows.len());
         for row in &rows {
             let (stage, place): (i64, i32) = (row.get(0), row.get(1));
@@ -298,7 +304,6 @@ impl Study for PostgresStudy {
     }
 
     fn done(&mut self, stage: u32) -> anyhow::Result<usize> {
-        self.give_up()?;
         let (study, stage) = (self.study, i64::from(stage));
         let row = self.connection.run(|link| {
             let count = link.prepared("SELECT count(*) FROM lossmith_outcome WHERE study = $1 AND stage = $2")?;

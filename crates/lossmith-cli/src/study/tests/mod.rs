@@ -65,7 +65,8 @@ impl Plan for Search {
         if self.result.is_some() {
             return Ok(Vec::new());
         }
-        let trial = |loss| Trial { loss, steps: 1, seed: 0, rate: None, train_size: None, part: Part::Validation };
+        let trial =
+            |loss| Trial { loss, steps: 1, seed: 0, rate: None, train_size: None, part: Part::Validation, floor: None };
         Ok(self.trees()?.into_iter().map(trial).collect())
     }
 
@@ -152,13 +153,13 @@ fn a_worker_process() {
 /// Leads the study without doing any of its trials.
 fn lead(url: &str) -> String {
     let study = PostgresStudy::begin(&address(url), &identity(), lease("leader", LEASE)).unwrap();
-    let mut study = LeaveToOthers(study);
+    let mut study = LeaveToOthers(study, Instant::now());
     let mut nothing = |_: &[Trial]| unreachable!("takes nothing");
     work_through(&mut study, Search::new(), BATCH, &mut Talk::new(true), &mut nothing).unwrap().result.unwrap()
 }
 
-/// A study of which nothing is taken.
-struct LeaveToOthers(PostgresStudy);
+/// A study of which nothing is taken, begun at this moment: where all workers are gone it ends, instead of waiting for ever.
+struct LeaveToOthers(PostgresStudy, Instant);
 
 impl Study for LeaveToOthers {
     fn latest(&mut self) -> anyhow::Result<Option<Stage>> {
@@ -168,6 +169,7 @@ impl Study for LeaveToOthers {
         self.0.open(stage, trials)
     }
     fn take(&mut self, _: usize) -> anyhow::Result<Vec<Job>> {
+        anyhow::ensure!(self.1.elapsed() < Duration::from_secs(180), "nobody works");
         Ok(Vec::new())
     }
     fn finish(&mut self, done: &[(Job, Outcome)]) -> anyhow::Result<()> {

@@ -8,13 +8,14 @@ use lossmith_search::comparison::{Comparison, Settings};
 use lossmith_search::trial::{End, Outcome, Trial};
 use serde::Serialize;
 
-use super::begun::Begun;
-use super::{Common, Recipe, page};
+use super::begin;
+use super::{Common, Recipe};
 use crate::commands;
 use crate::interrupt;
 use crate::output::{self, Answer, Table};
 use crate::progress::Talk;
 use crate::study::{Plan, SqliteStudy, work_through};
+use crate::tasks::search::page::{self, Origin};
 
 /// The level below which a corrected p-value counts.
 const ALPHA: f64 = 0.01;
@@ -49,11 +50,11 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<Answer> {
     interrupt::listen();
     let (run, begun, recipe, evaluator) = match &args.resume {
-        Some(folder) => Begun::resume(folder)?,
+        Some(folder) => begin::resume(folder)?,
         None => {
             let losses = read_losses(args.losses.as_deref().unwrap_or_default())?;
             ensure!(losses.len() >= 2, "--losses: expected at least two, found {}", losses.len());
-            Begun::create(&args.common, "compare-classifier", &losses, args.train_size, |recipe| {
+            begin::create(&args.common, "compare-classifier", &losses, args.train_size, |recipe| {
                 recipe.compare.seeds = args.seeds.unwrap_or(recipe.compare.seeds);
                 recipe.compare.tune_rate = args.tune_rate;
             })?
@@ -63,16 +64,12 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     let mut study = SqliteStudy::open(&run.path("study.db"))?;
     let mut evaluate = |trials: &[Trial]| evaluator.evaluate(trials);
     let done = work_through(&mut study, first, BATCH, &mut Talk::new(false), &mut evaluate)
-        .map_err(|e| how_to_go_on(e, "compare", run.folder()))?;
+        .map_err(|e| how_to_go_on(e, "compare classifier", run.folder()))?;
     let result = Compared::new(&done, &names(&done.settings.losses))?;
     run.write_json("result.json", &result)?;
-    page::write(
-        &run,
-        &begun,
-        &recipe,
-        &evaluator,
-        page::Results { discovery: None, comparison: &done, compared: &result },
-    )?;
+    let text = crate::recipe::to_text(&recipe)?;
+    let origin = Origin { begun: &begun, recipe: text, seed: recipe.seed, judge: &evaluator, metric: "accuracy" };
+    page::write(&run, &origin, page::Results { discovery: None, comparison: &done, compared: &result })?;
     if args.common.json {
         output::print_json(&result)?;
     } else {
@@ -83,12 +80,9 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
 }
 
 /// Says how an interrupted command is gone on with.
-pub fn how_to_go_on(error: anyhow::Error, verb: &str, folder: &std::path::Path) -> anyhow::Error {
+pub fn how_to_go_on(error: anyhow::Error, command: &str, folder: &std::path::Path) -> anyhow::Error {
     if error.is::<interrupt::Interrupted>() {
-        return anyhow::anyhow!(
-            "stopped on request; go on with: lossmith {verb} classifier --resume {}",
-            folder.display()
-        );
+        return anyhow::anyhow!("stopped on request; go on with: lossmith {command} --resume {}", folder.display());
     }
     error
 }
@@ -117,18 +111,7 @@ pub fn names(losses: &[String]) -> Vec<String> {
 
 /// The plan's settings from a recipe.
 pub fn settings(recipe: &Recipe, losses: Vec<String>, train_size: Option<u32>) -> Settings {
-    let c = &recipe.compare;
-    Settings {
-        losses,
-        steps: recipe.train.steps,
-        seeds: c.seeds,
-        // Far from the replicates that a search uses.
-        first_seed: 1_000,
-        train_size,
-        rate: recipe.train.rate,
-        rates: if c.tune_rate { c.rates.clone() } else { Vec::new() },
-        rate_seeds: c.rate_seeds,
-    }
+    recipe.sections().comparison(losses, train_size)
 }
 
 impl Plan for Comparison {

@@ -23,6 +23,10 @@ impl Judge for Evaluator {
         Self::evaluate(self, trials)
     }
 
+    fn data(&self) -> &str {
+        &self.data
+    }
+
     fn checksum(&self) -> String {
         Self::checksum(self)
     }
@@ -166,7 +170,7 @@ impl Evaluator {
             weight_decay: t.weight_decay as f32,
             augment: Augment { shift: t.crop, flip: t.flip },
             eval_every: t.eval_every as usize,
-            floor: None,
+            floor: trial.floor.map(|(step, accuracy)| (step as usize, accuracy)),
             // Replicates of one study, and the same replicate of two studies, have streams of their own.
             seed: self.recipe.seed.wrapping_mul(1_000_003).wrapping_add(trial.seed),
         }
@@ -174,7 +178,7 @@ impl Evaluator {
 }
 
 fn shares(a: &Trial, b: &Trial) -> bool {
-    (a.seed, a.steps, a.part, a.train_size) == (b.seed, b.steps, b.part, b.train_size)
+    (a.seed, a.steps, a.part, a.train_size, a.floor) == (b.seed, b.steps, b.part, b.train_size, b.floor)
 }
 
 fn told(outcome: lossmith_nets::Outcome) -> Option<Outcome> {
@@ -185,7 +189,9 @@ fn told(outcome: lossmith_nets::Outcome) -> Option<Outcome> {
             Some(Outcome { end: End::Done, accuracy: outcome.validation.unwrap_or(0.0), steps, curve })
         }
         lossmith_nets::End::Diverged => Some(Outcome { curve, ..Outcome::without_score(End::Diverged, steps) }),
-        lossmith_nets::End::GivenUp => Some(Outcome::without_score(End::Rejected("floor".to_owned()), steps)),
+        lossmith_nets::End::GivenUp => {
+            Some(Outcome { curve, ..Outcome::without_score(End::Rejected("floor".to_owned()), steps) })
+        }
         lossmith_nets::End::Stopped => None,
     }
 }

@@ -1,9 +1,8 @@
 //! Image classifiers: data, training, comparison and the search for a loss.
 
-mod begun;
+mod begin;
 pub mod compare;
 mod evaluator;
-pub mod page;
 mod recipe;
 pub mod search;
 pub mod train;

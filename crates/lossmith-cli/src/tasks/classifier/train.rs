@@ -4,7 +4,7 @@ use lossmith_search::trial::{End, Part, Trial};
 use serde_json::json;
 
 use super::Common;
-use super::begun::Begun;
+use super::begin;
 use crate::commands::read_loss;
 use crate::interrupt::{self, Interrupted};
 use crate::output::{self, Answer, Table};
@@ -25,9 +25,10 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     let loss = read_loss(&args.loss)?.to_string();
     super::evaluator::class_loss(&loss)?;
     let (run, _, recipe, evaluator) =
-        Begun::create(&args.common, "train-classifier", std::slice::from_ref(&loss), None, |_| {})?;
+        begin::create(&args.common, "train-classifier", std::slice::from_ref(&loss), None, |_| {})?;
     tracing::info!("{}; {} steps of {}", evaluator.data, recipe.train.steps, recipe.train.net);
-    let trial = Trial { loss, steps: recipe.train.steps, seed: 0, rate: None, train_size: None, part: Part::Test };
+    let trial =
+        Trial { loss, steps: recipe.train.steps, seed: 0, rate: None, train_size: None, part: Part::Test, floor: None };
     let (outcome, weights) = evaluator.train(&trial)?;
     let Some(outcome) = outcome else { return Err(Interrupted.into()) };
     let mut log = String::new();

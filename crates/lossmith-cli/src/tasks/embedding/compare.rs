@@ -2,13 +2,12 @@
 
 use anyhow::bail;
 use indicatif::ProgressBar;
-use lossmith::metric::instances::{Mode, Overlaps};
 use lossmith::stats::{self, Verdict};
-use lossmith_burn::embedding::{Cluster, Given, Recipe, train};
+use lossmith_burn::embedding::{Recipe, train};
 use lossmith_data::label_images::LabelledSet;
 use serde_json::json;
 
-use super::{EmbeddingRecipe, PRESETS, data};
+use super::{EmbeddingRecipe, PRESETS, data, mean_sbd};
 use crate::commands::read_losses;
 use crate::interrupt::{self, Interrupted};
 use crate::output::{self, Answer, Table};
@@ -94,10 +93,5 @@ fn trial(data: &LabelledSet, recipe: &Recipe, loss: &dyn lossmith::loss::Loss) -
     if interrupt::asked() {
         return Err(Interrupted.into());
     }
-    let mut sum = 0.0;
-    for sample in &data.test {
-        let found = model.predict(&sample.picture, Cluster::MeanShift, Given::default())?;
-        sum += Overlaps::between(&sample.labels.ids, &found.labels.ids)?.scores(Mode::Corrected).sbd;
-    }
-    Ok(sum / data.test.len() as f64)
+    mean_sbd(&model, &data.test)
 }

@@ -2,13 +2,15 @@
 
 pub mod compare;
 pub mod predict;
+pub mod search;
 pub mod train;
 
 use std::path::Path;
 
 use anyhow::Context;
-use lossmith_burn::embedding::{Model, Recipe};
-use lossmith_data::label_images::{self, LabelledSet};
+use lossmith::metric::instances::{Mode, Overlaps};
+use lossmith_burn::embedding::{Cluster, Given, Model, Recipe};
+use lossmith_data::label_images::{self, LabelledSet, Sample};
 use lossmith_data::make::scenes::{Kind, Scenes};
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +49,19 @@ pub fn data(recipe: &EmbeddingRecipe) -> anyhow::Result<LabelledSet> {
         "rosettes" => made(Kind::Rosettes),
         folder => Ok(label_images::read_folder(Path::new(folder))?),
     }
+}
+
+/// The mean SBD of the instances that a model finds.
+///
+/// # Errors
+/// [`lossmith_burn::embedding::EmbeddingError::Cluster`] where the embeddings are not finite: the network has diverged.
+pub fn mean_sbd(model: &Model, samples: &[Sample]) -> anyhow::Result<f64> {
+    let mut sum = 0.0;
+    for sample in samples {
+        let found = model.predict(&sample.picture, Cluster::MeanShift, Given::default())?;
+        sum += Overlaps::between(&sample.labels.ids, &found.labels.ids)?.scores(Mode::Corrected).sbd;
+    }
+    Ok(sum / samples.len().max(1) as f64)
 }
 
 /// The model of a run.

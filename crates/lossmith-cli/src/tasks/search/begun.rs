@@ -5,7 +5,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Common, Evaluator, Recipe};
 use crate::run::Run;
 use crate::study::{Address, without_passwords};
 
@@ -25,59 +24,36 @@ pub struct Begun {
     /// Where a shared study is; its password is not kept.
     #[serde(default)]
     pub study: Option<String>,
+    /// The file of what earlier searches found out, absolute.
+    #[serde(default)]
+    pub cache: Option<PathBuf>,
 }
 
 impl Begun {
-    /// Makes the run's folder with its recipe, after the data were read: a bad path fails before anything is made.
-    pub fn create(
-        common: &Common,
-        name: &str,
-        losses: &[String],
-        train_size: Option<u32>,
-        change: impl FnOnce(&mut Recipe),
-    ) -> anyhow::Result<(Run, Self, Recipe, Evaluator)> {
-        let (recipe, evaluator) = Self::prepare(common, change)?;
-        let begun = Self { losses: losses.to_vec(), train_size, ..Self::now(common, None)? };
-        Ok((begun.start(common, name, &recipe)?, begun, recipe, evaluator))
-    }
-
-    /// The recipe, checked, and the data.
-    pub fn prepare(common: &Common, change: impl FnOnce(&mut Recipe)) -> anyhow::Result<(Recipe, Evaluator)> {
-        let mut recipe = common.recipe()?;
-        change(&mut recipe);
-        recipe.check()?;
-        let evaluator = Evaluator::new(&recipe, common.data.as_deref())?;
-        Ok((recipe, evaluator))
-    }
-
     /// A run that begins now.
-    pub fn now(common: &Common, study: Option<&Address>) -> anyhow::Result<Self> {
+    pub fn now(data: Option<&Path>, study: Option<&Address>) -> anyhow::Result<Self> {
         Ok(Self {
             command: without_passwords(std::env::args()).join(" "),
-            data: common.data.as_deref().map(Path::canonicalize).transpose()?,
+            data: data.map(Path::canonicalize).transpose()?,
             started: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
             losses: Vec::new(),
             train_size: None,
             study: study.map(ToString::to_string),
+            cache: None,
         })
     }
 
     /// Makes the run's folder.
-    pub fn start(&self, common: &Common, name: &str, recipe: &Recipe) -> anyhow::Result<Run> {
-        let run = Run::create(common.out.as_deref(), name)?;
-        run.write("recipe.toml", crate::recipe::to_text(recipe)?.as_bytes())?;
+    pub fn start(&self, out: Option<&Path>, name: &str, recipe: &str) -> anyhow::Result<Run> {
+        let run = Run::create(out, name)?;
+        run.write("recipe.toml", recipe.as_bytes())?;
         run.write_json("run.json", self)?;
         Ok(run)
     }
 
-    /// Opens a run that was begun before.
-    pub fn resume(folder: &Path) -> anyhow::Result<(Run, Self, Recipe, Evaluator)> {
-        let run = Run::open(folder)?;
-        let begun: Self = run.read_json("run.json")?;
-        let recipe: Recipe = crate::recipe::parse_text(&run.read("recipe.toml")?)?;
-        recipe.check()?;
-        let evaluator = Evaluator::new(&recipe, begun.data.as_deref())?;
-        Ok((run, begun, recipe, evaluator))
+    /// What a run that was begun before says.
+    pub fn read(run: &Run) -> anyhow::Result<Self> {
+        run.read_json("run.json")
     }
 
     /// The day it began, as `2026-11-23`.

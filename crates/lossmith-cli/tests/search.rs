@@ -1,0 +1,142 @@
+//! The switches of a search as a user meets them: savings, cache file, Taylor polynomials, slots of other tasks.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+fn lossmith(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lossmith"));
+    command.current_dir(folder).args(arguments).env("NO_COLOR", "1").stdin(Stdio::null());
+    command.output().unwrap()
+}
+
+/// A search of seconds; what it prints with `--json`.
+fn search(folder: &Path, run: &str, more: &[&str]) -> Value {
+    let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/classifier-quick.toml");
+    let mut arguments = vec!["search", "classifier", "--recipe", recipe.to_str().unwrap(), "--out", run, "--json"];
+    for set in [
+        "data.validation=200",
+        "data.digits_train=800",
+        "data.digits_test=200",
+        "train.steps=40",
+        "search.population=30",
+        "search.generations=4",
+        "search.steps=16",
+        "compare.seeds=2",
+        "cma_es.generations=1",
+    ] {
+        arguments.extend(["--set", set]);
+    }
+    arguments.extend(more);
+    let output = lossmith(folder, &arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+const ALL: [&str; 14] = [
+    "--set",
+    "search.savings.redraws=30",
+    "--set",
+    "search.savings.equal_gradients=exact",
+    "--set",
+    "search.savings.raw_predictions=true",
+    "--set",
+    "search.savings.floor_step=2",
+    "--set",
+    "search.savings.floor_accuracy=0.12",
+    "--set",
+    "search.savings.halving_steps=4",
+    "--set",
+    "search.savings.halving_share=2",
+];
+
+/// How many candidates needed no training, or less, for a reason.
+fn saved(result: &Value, reason: &str) -> u64 {
+    let log = result["log"].as_array().unwrap();
+    let kinds = ["spared", "redrawn", "cut_short"];
+    log.iter().flat_map(|g| kinds.map(|kind| g[kind][reason].as_u64().unwrap_or(0))).sum()
+}
+
+#[test]
+fn savings_are_counted_and_a_cache_carries_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut first = ALL.to_vec();
+    first.extend(["--cache", "known.json"]);
+    let first_result = search(folder, "first", &first);
+    for reason in ["known", "equal gradients", "raw predictions do not learn", "given up early", "fell behind"] {
+        assert!(saved(&first_result, reason) > 0, "{reason}: {}", first_result["log"]);
+    }
+    let (steps, unsaved) = (first_result["steps"].as_u64().unwrap(), first_result["steps_unsaved"].as_u64().unwrap());
+    assert!(4 * steps < unsaved, "{steps} {unsaved}");
+    assert!(first_result["rank_correlation"].as_f64().is_some_and(|r| (-1.0..=1.0).contains(&r)));
+    let page = fs::read_to_string(folder.join("first/report.html")).unwrap();
+    for words in ["equal gradients", "times fewer", "Rank correlation (Spearman)"] {
+        assert!(page.contains(words), "{words}");
+    }
+    assert!(!page.contains("http-equiv=\"refresh\""), "a finished run is not loaded again and again");
+
+    let mut second = ALL.to_vec();
+    second.extend(["--cache", "known.json"]);
+    let second_result = search(folder, "second", &second);
+    assert_eq!((second_result["steps"].as_u64(), &second_result["found"]), (Some(0), &first_result["found"]));
+    assert!(saved(&second_result, "known from the cache file") > 0);
+    // Under other conditions nothing of it holds.
+    second.extend(["--set", "train.batch=50"]);
+    assert_eq!(saved(&search(folder, "third", &second), "known from the cache file"), 0);
+
+    fs::write(folder.join("broken.json"), "{").unwrap();
+    let output = lossmith(folder, &["search", "classifier", "--cache", "broken.json", "--out", "fourth"]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && message.contains("broken.json"), "{message}");
+    assert!(!folder.join("fourth").exists(), "a refused command left a run behind");
+}
+
+#[test]
+fn taylor_polynomials_are_searched_on_the_same_study() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let sets = ["--set", "search.genome=taylor", "--set", "taylor.generations=3", "--set", "taylor.invariant=false"];
+    let result = search(folder, "taylor", &sets);
+    let log = result["log"].as_array().unwrap();
+    assert_eq!(log.len(), 3);
+    assert!(log.iter().all(|g| g["phase"] == "taylor" && g["candidates"] == 28));
+    let export = lossmith(folder, &["export", "taylor", "--to", "pytorch"]);
+    assert!(export.status.success(), "{}", String::from_utf8_lossy(&export.stderr));
+    let invariant = search(folder, "invariant", &["--set", "search.genome=taylor", "--set", "taylor.generations=2"]);
+    assert!(saved(&invariant, "the trainability invariant is broken") > 0);
+}
+
+#[test]
+fn a_slot_of_another_task_is_searched_with_its_metric() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let recipe = "[search]\npopulation = 6\ngenerations = 2\nsteps = 150\nconfirm = 1\n\
+        [search.savings]\nhalving_steps = 0\n[cma_es]\ngenerations = 0\n[compare]\nseeds = 2\n\
+        [task]\ndata = \"sticks\"\n[task.model]\nside = 32\nsteps = 150\nbatch = 2\nwidths = [8, 8, 8]\n\
+        learning_rate = 0.02\nleast_size = 3\n";
+    fs::write(folder.join("tiny.toml"), recipe).unwrap();
+    let slot = |slot: &'static str, run: &'static str| {
+        lossmith(folder, &["search", "embedding", "--slot", slot, "--recipe", "tiny.toml", "--out", run, "--json"])
+    };
+    let output = slot("pull", "pull");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let found = result["found"].as_str().unwrap();
+    assert!(found.starts_with("discriminative(pull=\"") && found.ends_with("\")"), "{found}");
+    assert_eq!(fs::read_to_string(folder.join("pull/found.loss")).unwrap().trim(), found);
+    assert_eq!(result["comparison"]["losses"].as_array().unwrap().len(), 2);
+    let page = fs::read_to_string(folder.join("pull/report.html")).unwrap();
+    assert!(
+        page.contains("test SBD") && !page.contains("test accuracy") && !page.contains("summed over the classes"),
+        "the page names the task's metric"
+    );
+    let output = slot("margin", "margin");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && message.contains("it has: pull, push, regularise"), "{message}");
+    assert!(!folder.join("margin").exists());
+}
