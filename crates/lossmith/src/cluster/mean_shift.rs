@@ -45,31 +45,36 @@ pub fn mean_shift(embeddings: Embeddings<'_>, settings: MeanShift) -> Result<Ins
     let least = settings.least_size.max(1);
     let mut centres: Vec<f32> = Vec::new();
     let mut nearest: Vec<Option<u32>> = vec![None; points.len];
-    for _ in 0..ROUNDS {
-        let left: Vec<u32> = (0..points.len as u32).filter(|i| nearest[*i as usize].is_none()).collect();
+    for round in 0..ROUNDS {
+        let left = unassigned(&nearest);
         if left.len() < least {
             break;
         }
         let found = sample_centres(embeddings, &pixels, &left, settings.bandwidth, least);
-        if found.is_empty() {
+        let mut new = distant(&centres, &found, points.channels, settings.bandwidth);
+        // What is left is mostly far less than all, and mostly no instance: so new centres must first hold there.
+        let rest = (round > 0).then(|| points.select(&left));
+        let assigned = refine(rest.as_ref().unwrap_or(&points), &mut new, settings.bandwidth, least);
+        if new.is_empty() {
             break;
         }
-        let before = centres.len();
-        add_distant(&mut centres, &found, points.channels, settings.bandwidth);
-        if centres.len() == before {
-            break;
-        }
-        nearest = refine(&points, &mut centres, settings.bandwidth, least);
+        centres.extend(new);
+        nearest = if round == 0 { assigned } else { refine(&points, &mut centres, settings.bandwidth, least) };
     }
     if settings.reach > settings.bandwidth && !centres.is_empty() {
-        let reached = points.nearest(&centres, settings.reach);
-        nearest.iter_mut().zip(reached).for_each(|(n, r)| *n = n.or(r));
+        let left = unassigned(&nearest);
+        let reached = points.select(&left).nearest(&centres, settings.reach);
+        left.iter().zip(reached).for_each(|(i, reached)| nearest[*i as usize] = reached);
     }
     let mut labels = vec![0; embeddings.pixels()];
     for (pixel, nearest) in pixels.iter().zip(nearest) {
         labels[*pixel as usize] = nearest.map_or(0, |n| n + 1);
     }
     Ok(finish(embeddings, labels, least))
+}
+
+fn unassigned(nearest: &[Option<u32>]) -> Vec<u32> {
+    (0..nearest.len() as u32).filter(|i| nearest[*i as usize].is_none()).collect()
 }
 
 /// Centres among an even sample of the points at `left`, the densest first.
@@ -113,17 +118,19 @@ pub(super) fn shift(points: &Points, start: Vec<f32>, bandwidth: f32, active: &[
     None
 }
 
-/// Adds the centres that are at least the bandwidth away from all before them.
-fn add_distant(centres: &mut Vec<f32>, found: &[f32], channels: usize, bandwidth: f32) {
+/// Those of the found centres that are at least the bandwidth away from all before them, known or found.
+fn distant(known: &[f32], found: &[f32], channels: usize, bandwidth: f32) -> Vec<f32> {
+    let mut new: Vec<f32> = Vec::new();
     for centre in found.chunks_exact(channels) {
-        let near = centres.chunks_exact(channels).any(|other| {
+        let near = known.chunks_exact(channels).chain(new.chunks_exact(channels)).any(|other| {
             let square: f32 = centre.iter().zip(other).map(|(a, b)| (a - b) * (a - b)).sum();
             square < bandwidth * bandwidth
         });
         if !near {
-            centres.extend_from_slice(centre);
+            new.extend_from_slice(centre);
         }
     }
+    new
 }
 
 /// Moves the centres to the means of their pixels, drops those that have too few, and assigns every point.

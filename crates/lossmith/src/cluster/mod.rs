@@ -22,6 +22,7 @@ pub use centre::centre_threshold;
 pub use mean_shift::{MeanShift, from_pixels, mean_shift};
 
 use points::Points;
+use rayon::prelude::*;
 
 /// The embeddings of one image, and which of its pixels are to be clustered.
 #[derive(Clone, Copy, Debug)]
@@ -138,6 +139,9 @@ fn check_bandwidth(bandwidth: f32) -> Result<(), ClusterError> {
 /// The distance at which the score has fallen by a factor of e: the published `delta_v`.
 const SCORE_DISTANCE: f64 = 0.5;
 
+/// Pixels that one thread measures at a time.
+const STRETCH: usize = 1 << 12;
+
 /// Instances from provisional labels, 0 = none: those below `least_size` are dropped, the rest numbered in the order of
 /// their labels.
 fn finish(embeddings: Embeddings<'_>, mut labels: Vec<u32>, least_size: usize) -> Instances {
@@ -161,33 +165,34 @@ fn describe(embeddings: Embeddings<'_>, labels: &[u32], count: usize) -> Vec<Ins
     let channels = embeddings.channels;
     let mut sizes = vec![0usize; count];
     labels.iter().filter(|l| **l > 0).for_each(|l| sizes[*l as usize - 1] += 1);
-    let mut means = vec![0f64; count * channels];
-    let rows = || embeddings.x.chunks_exact(embeddings.pixels().max(1)).enumerate();
-    for (channel, row) in rows() {
+    let stride = embeddings.pixels().max(1);
+    // `[channel][instance]`, so that the channels are summed side by side, each in the order of the pixels.
+    let mut means = vec![0f64; channels * count];
+    means.par_chunks_mut(count.max(1)).zip(embeddings.x.par_chunks(stride)).for_each(|(means, row)| {
         for (label, x) in labels.iter().zip(row).filter(|(l, _)| **l > 0) {
-            means[(*label as usize - 1) * channels + channel] += f64::from(*x);
+            means[*label as usize - 1] += f64::from(*x);
         }
-    }
-    for (mean, size) in means.chunks_exact_mut(channels).zip(&sizes) {
-        mean.iter_mut().for_each(|m| *m /= *size as f64);
-    }
+        means.iter_mut().zip(&sizes).for_each(|(mean, size)| *mean /= *size as f64);
+    });
     let mut squares = vec![0f64; labels.len()];
-    for (channel, row) in rows() {
-        for ((label, x), square) in labels.iter().zip(row).zip(&mut squares).filter(|((l, _), _)| **l > 0) {
-            let offset = f64::from(*x) - means[(*label as usize - 1) * channels + channel];
-            *square += offset * offset;
+    squares.par_chunks_mut(STRETCH).zip(labels.par_chunks(STRETCH)).enumerate().for_each(|(at, (squares, labels))| {
+        for (means, row) in means.chunks_exact(count.max(1)).zip(embeddings.x.chunks_exact(stride)) {
+            for ((label, x), square) in labels.iter().zip(&row[at * STRETCH..]).zip(&mut *squares) {
+                let mean = if *label > 0 { means[*label as usize - 1] } else { 0.0 };
+                *square += (f64::from(*x) - mean) * (f64::from(*x) - mean);
+            }
         }
-    }
+    });
     let mut residuals = vec![0f64; count];
     for (label, square) in labels.iter().zip(squares).filter(|(l, _)| **l > 0) {
         residuals[*label as usize - 1] += square.sqrt();
     }
-    let of = |((mean, size), residual): ((&[f64], &usize), f64)| Instance {
+    let of = |(instance, (size, residual)): (usize, (&usize, f64))| Instance {
         size: *size,
-        centre: mean.iter().map(|m| *m as f32).collect(),
+        centre: means.iter().skip(instance).step_by(count).map(|m| *m as f32).collect(),
         score: (-residual / *size as f64 / SCORE_DISTANCE).exp(),
     };
-    means.chunks_exact(channels).zip(&sizes).zip(residuals).map(of).collect()
+    sizes.iter().zip(residuals).enumerate().map(of).collect()
 }
 
 #[cfg(test)]

@@ -38,6 +38,18 @@ impl Points {
         Self { channels, len: pixels.len(), blocks }
     }
 
+    /// The points at these places.
+    pub fn select(&self, places: &[u32]) -> Self {
+        let mut blocks = vec![[f32::INFINITY; LANES]; places.len().div_ceil(LANES) * self.channels];
+        for (block, places) in blocks.chunks_mut(self.channels).zip(places.chunks(LANES)) {
+            for (lane, place) in places.iter().enumerate() {
+                let (from, at) = (*place as usize / LANES * self.channels, *place as usize % LANES);
+                block.iter_mut().zip(&self.blocks[from..]).for_each(|(into, lanes)| into[lane] = lanes[at]);
+            }
+        }
+        Self { channels: self.channels, len: places.len(), blocks }
+    }
+
     /// One point.
     pub fn point(&self, at: usize) -> Vec<f32> {
         let block = &self.blocks[at / LANES * self.channels..][..self.channels];
@@ -182,10 +194,12 @@ fn nearest(blocks: &[Lanes], channels: usize, centres: &[f32], square_distance: 
         let mut best = [square_distance; LANES];
         let mut which = [u32::MAX; LANES];
         for (index, centre) in centres.chunks_exact(channels).enumerate() {
-            for ((square, best), which) in squares(block, centre).into_iter().zip(&mut best).zip(&mut which) {
-                if square < *best {
-                    (*best, *which) = (square, index as u32);
-                }
+            let squares = squares(block, centre);
+            // Two choices without a branch, so that the lanes stay a vector.
+            for lane in 0..LANES {
+                let closer = squares[lane] < best[lane];
+                best[lane] = if closer { squares[lane] } else { best[lane] };
+                which[lane] = if closer { index as u32 } else { which[lane] };
             }
         }
         nearest.extend(which.map(|w| (w != u32::MAX).then_some(w)));
