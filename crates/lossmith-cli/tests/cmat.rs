@@ -94,7 +94,7 @@ fn annotations_train_and_reproduce() {
     );
     fs::create_dir(path("own")).unwrap();
     for part in ["train", "test"] {
-        fs::write(path(&format!("own/{part}.json")), &graphs).unwrap();
+        fs::write(path(&format!("own/{part}-graphs.json")), &graphs).unwrap();
     }
     let own = path("own");
     let out = path("table1");

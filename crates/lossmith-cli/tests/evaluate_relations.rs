@@ -139,22 +139,25 @@ fn groups_have_figures_of_their_own() {
     assert_eq!(files.json(&["openimages-vrd", "--predicate-groups", groups])["groups"]["hands"]["triplets"], json!(1));
 }
 
+/// What is done to a truth and its predictions to make them wrong.
+type Fault = fn(&mut Value, &mut Vec<Value>);
+
 #[test]
 fn what_is_wrong_is_named() {
-    let cases: [(&str, fn(&mut Value, &mut Vec<Value>)); 15] = [
+    let cases: [(&str, Fault); 15] = [
         ("image a: box 1 is [44.0, 30.0, 30.0, 44.0]", |t, _| t["images"][0]["boxes"][1] = json!([44, 30, 30, 44])),
         ("image a: box 2 is [300.0, 30.0, 310.0, 44.0], outside of the image", |t, _| {
             t["images"][0]["boxes"][2] = json!([300, 30, 310, 44]);
         }),
         ("image a: label 1 is 7, but there are 3 classes", |t, _| t["images"][0]["labels"][1] = json!(7)),
         ("image a: relation 0: predicate 3 is not in 1..=2", |t, _| {
-            t["images"][0]["relations"][0]["predicate"] = json!(3)
+            t["images"][0]["relations"][0]["predicate"] = json!(3);
         }),
         ("image a: relation 0: there is no box 9", |t, _| t["images"][0]["relations"][0]["object"] = json!(9)),
         ("relation 0: subject and object are the same box", |t, _| t["images"][0]["relations"][0]["object"] = json!(0)),
         ("image a: it is there twice", |t, _| t["images"][1]["image"] = json!("a")),
         ("line 1: image a, predicates of pair 1: the probabilities add up to 1.6000", |_, p| {
-            p[0]["predicates"][1][0] = json!(0.7)
+            p[0]["predicates"][1][0] = json!(0.7);
         }),
         ("line 1: no prediction", |_, p| p[0]["predicates"][1][0] = json!("NaN")),
         ("line 2: image b: rows of 2 predicate scores, expected 3", |_, p| p[1]["predicates"] = json!([[0.5, 0.5]])),

@@ -162,7 +162,7 @@ mod tests {
         );
         let tree = Expr::parse("square(d)*1 + 0", space.variables()).unwrap();
         let text = space.loss(&tree);
-        assert_eq!(text, "discriminative(pull=\"square(d)\")");
+        assert_eq!(text, "discriminative(pull=\"d^2\")");
         lossmith::loss::Spec::parse(&text).unwrap().build().unwrap();
         let error = Space::kernel("discriminative", "margin", [0.0, 1.0]).unwrap_err();
         assert_eq!(error, "discriminative has no slot 'margin'; it has: pull, push, regularise");

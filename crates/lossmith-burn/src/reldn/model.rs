@@ -357,7 +357,7 @@ impl Reldn {
                         Tensor::<1, Int>::from_data(TensorData::new(places, [pairs.len()]), &vectors.device())
                     };
                     parts[0].push(vectors.clone().select(0, end(0)));
-                    parts[1].push(vectors.clone().slice([nodes..boxes.len()]));
+                    parts[1].push(vectors.clone().narrow(0, nodes, pairs.len()));
                     parts[2].push(vectors.clone().select(0, end(1)));
                 }
                 parts.map(|part| Tensor::cat(part, 0))

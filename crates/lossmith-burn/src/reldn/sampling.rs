@@ -96,9 +96,9 @@ pub fn sample(graph: &SceneGraph, sampling: &Sampling, rng: &mut ChaCha8Rng) -> 
     let as_object: Vec<f64> = (0..n).map(|i| most(i, |r| r.object)).collect();
 
     let mut pairs = Vec::new();
-    for s in 0..n {
+    for (s, in_subject) in as_subject.iter().enumerate() {
         for o in (0..n).filter(|&o| o != s) {
-            let in_relation = as_subject[s] >= OWN || as_object[o] >= OWN;
+            let in_relation = *in_subject >= OWN || as_object[o] >= OWN;
             if sampling.overlap && !in_relation && iou(s, o) <= 0.0 {
                 continue;
             }

@@ -87,7 +87,7 @@ fn compared(comparison: &Comparison, metric: &str, colours: &Colours<'_>) -> Mar
         colour: colours.get(&loss.name),
     });
     let bars =
-        Bars { title: comparison.condition.clone(), axis: Axis::new(&format!("test {metric}")), rows: rows.collect() };
+        Bars { title: comparison.condition.clone(), axis: Axis::new(format!("test {metric}")), rows: rows.collect() };
     let with_rates = comparison.losses.iter().any(|loss| loss.rate.is_some());
     html! {
         section.wide {
@@ -132,7 +132,7 @@ fn searched(generations: &[Generation], savings: &str, metric: &str) -> Markup {
     let chart = Chart {
         title: "Fitness by generation".to_owned(),
         x: Axis::new("generation"),
-        y: Axis::new(&format!("fitness (validation {metric})")),
+        y: Axis::new(format!("fitness (validation {metric})")),
         series: vec![line("best so far", |g| g.best), line("mean", |g| g.mean)],
     };
     let mut filters: Vec<&str> = Vec::new();

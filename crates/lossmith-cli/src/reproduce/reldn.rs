@@ -210,6 +210,9 @@ pub fn confusions(graph: &SceneGraph) -> [bool; 2] {
     [instance, proximal]
 }
 
+/// A figure by name.
+type Measure = (String, Box<dyn Fn(&Figures) -> f64>);
+
 fn table2(context: &Context) -> anyhow::Result<Made> {
     let recipe = recipe(context)?;
     let subsets = [
@@ -259,7 +262,7 @@ fn table2(context: &Context) -> anyhow::Result<Made> {
     let mut rows = Vec::new();
     for (row, (subset, _)) in subsets.iter().enumerate() {
         let [l0, full] = &figures[row];
-        let mut measures: Vec<(String, Box<dyn Fn(&Figures) -> f64>)> = vec![
+        let mut measures: Vec<Measure> = vec![
             ("R@G".to_owned(), Box::new(|f: &Figures| f.recall_at_truth)),
             ("wmAP_rel".to_owned(), Box::new(|f: &Figures| f.openimages.wmap_relation)),
         ];

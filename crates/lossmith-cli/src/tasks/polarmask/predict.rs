@@ -158,9 +158,9 @@ fn report(args: &Args, model: &Model, sure: f64, all: &[Found]) -> anyhow::Resul
     }
     atomic::write(&args.out.join("counts.csv"), csv.as_bytes())?;
     if args.json {
-        output::print_json(&rows)?
+        output::print_json(&rows)?;
     } else {
-        output::print(&table.to_string())?
+        output::print(&table.to_string())?;
     }
     Ok(Answer::Yes)
 }

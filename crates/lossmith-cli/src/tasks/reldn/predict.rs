@@ -206,7 +206,7 @@ impl Model {
         let labels = input.labels.iter().enumerate().map(class).collect::<anyhow::Result<_>>();
         let graph =
             SceneGraph { boxes: input.boxes, labels: labels.context(place.clone())?, relations: input.relations };
-        graph.check(self.names.predicates.len()).context(place.clone())?;
+        graph.check(self.names.predicates.len()).context(place)?;
         Ok(ImageGraph { image, size: input.size, graph, verified: Vec::new() })
     }
 

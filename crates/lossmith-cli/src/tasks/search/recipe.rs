@@ -242,7 +242,7 @@ impl Sections {
             },
             space,
             generations: s.generations,
-            taylor: (s.genome == Genome::Taylor).then(|| discovery::Taylor {
+            taylor: (s.genome == Genome::Taylor).then_some(discovery::Taylor {
                 generations: self.taylor.generations,
                 population: self.taylor.population,
                 sigma: self.taylor.sigma,
