@@ -102,7 +102,7 @@ fn the_published_schedule_learns_and_the_table_is_trained() {
     let frequency = Frequency::count(graphs, 2, Candidates::All);
     let fresh = config.init(Some(&frequency), 2, &Device::flex());
     // Persons and glasses are met, drums and drums are not.
-    let semantic = Config { spatial: None, ..config.clone() };
+    let semantic = Config { spatial: None, ..config };
     let alone = |model: &Reldn, labels: [u32; 2]| {
         let mut example = world.test[0].clone();
         example.graph.boxes.truncate(2);
