@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::sync::{Mutex, PoisonError};
+
 use burn::prelude::*;
 use lossmith::critic::{Kind, Reward, Scene};
 use lossmith::expr::Expr;
@@ -11,6 +13,9 @@ use lossmith_burn::cmat::train::{Numbers, bias};
 use lossmith_burn::cmat::{Config, Objective, Settings, Trainer, evaluate, predict};
 use lossmith_data::make::hubs;
 use lossmith_data::node_graphs::NodeGraphs;
+
+/// Burn's random numbers, from which weights begin, belong to the device: tests that train must not do so side by side.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 const REWARD: Reward = Reward::Recall(20);
 
@@ -27,6 +32,7 @@ fn seen(scenes: &[lossmith_data::node_graphs::NodeGraph], device: &Device) -> Ve
 
 #[test]
 fn the_critic_lifts_recall_from_the_ceiling_of_cross_entropy_to_that_of_the_graph() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let (data, config) = world(600);
     let ceilings = data.about.hubs.unwrap().ceilings();
     let (device, plain) = (Device::flex().autodiff(), Device::flex());
@@ -66,6 +72,7 @@ fn the_critic_lifts_recall_from_the_ceiling_of_cross_entropy_to_that_of_the_grap
 
 #[test]
 fn the_same_seed_gives_the_same_numbers() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let (data, config) = world(16);
     let device = Device::flex().autodiff();
     let train = seen(&data.train, &device);
@@ -80,6 +87,7 @@ fn the_same_seed_gives_the_same_numbers() {
 /// A surrogate of the catalogue's form takes the place of `-a*l`: written out it trains the same, turned round it does not.
 #[test]
 fn a_kernel_takes_the_place_of_the_surrogate() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let (data, config) = world(16);
     let device = Device::flex().autodiff();
     let train = seen(&data.train, &device);
@@ -97,6 +105,7 @@ fn a_kernel_takes_the_place_of_the_surrogate() {
 
 #[test]
 fn an_explanation_is_what_relabelled_graphs_earn() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let (data, config) = world(4);
     let device = Device::flex();
     let seen = seen(&data.train[..1], &device).remove(0);
