@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::sync::{Mutex, PoisonError};
+
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::Command;
@@ -16,6 +18,9 @@ use lossmith_burn::polarmask::{
 };
 use lossmith_data::make::shapes;
 use lossmith_data::tensors;
+
+/// Burn's random numbers, from which weights begin, belong to the device: tests that train must not do so side by side.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 fn config(backbone: BackboneKind) -> PolarMaskConfig {
     let classes = shapes::CLASSES.iter().map(|c| (*c).to_owned()).collect();
@@ -39,6 +44,7 @@ fn trained(settings: &TrainSettings, samples: &[Sample]) -> Result<(Vec<f64>, Po
 
 #[test]
 fn it_learns_a_few_pictures_the_same_every_time() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let samples = some_samples(4);
     let settings = TrainSettings { epochs: 12, batch: 4, ..TrainSettings::default() };
     let (losses, _) = trained(&settings, &samples).unwrap();
@@ -51,6 +57,7 @@ fn it_learns_a_few_pictures_the_same_every_time() {
 
 #[test]
 fn every_loss_on_rays_trains_and_others_are_refused() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let samples = some_samples(2);
     let settings = |loss: &str, rate: f64| TrainSettings {
         loss: loss.to_owned(),
@@ -77,6 +84,7 @@ fn every_loss_on_rays_trains_and_others_are_refused() {
 
 #[test]
 fn weights_survive_their_file_and_wrong_ones_are_named() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let device = Device::flex();
     device.seed(1);
     let folder = tempfile::tempdir().unwrap();
@@ -107,6 +115,7 @@ fn weights_survive_their_file_and_wrong_ones_are_named() {
 
 #[test]
 fn resnet_is_that_of_torchvision() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
     if !python("torchvision_features.py", folder.path()) {
         return;
@@ -137,6 +146,7 @@ fn resnet_is_that_of_torchvision() {
 
 #[test]
 fn a_published_checkpoint_finds_its_places() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
     if !python("published_names.py", folder.path()) {
         return;
