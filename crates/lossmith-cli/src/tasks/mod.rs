@@ -6,6 +6,7 @@ pub mod embedding;
 pub mod inputs;
 pub mod polarmask;
 pub mod reldn;
+pub mod resume;
 pub mod search;
 
 use std::path::Path;
