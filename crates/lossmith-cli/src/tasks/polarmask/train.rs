@@ -143,6 +143,20 @@ impl<'a> Session<'a> {
         &self,
         recipe: &Recipe,
         state: Option<&Checkpoint>,
+        watch: impl FnMut(&Progress, &Save<'_>) -> ControlFlow<()>,
+    ) -> anyhow::Result<Model> {
+        let mut model = self.fit(recipe, state, watch)?;
+        if !interrupt::asked() {
+            model.about.sure = surest(&model, &self.data.train)?;
+        }
+        Ok(model)
+    }
+
+    /// Trains, and nothing else: every detection of score 0.5 counts as sure.
+    pub fn fit(
+        &self,
+        recipe: &Recipe,
+        state: Option<&Checkpoint>,
         mut watch: impl FnMut(&Progress, &Save<'_>) -> ControlFlow<()>,
     ) -> anyhow::Result<Model> {
         let (about, device) = (self.about.clone(), Device::flex().autodiff());
@@ -152,11 +166,7 @@ impl<'a> Session<'a> {
             begin_from(&mut network, &recipe.weights)?;
         }
         let network = continue_from(network, &about.network, &recipe.train, &self.samples, &device, state, &mut watch)?;
-        let mut model = Model { about, network };
-        if !interrupt::asked() {
-            model.about.sure = surest(&model, &self.data.train)?;
-        }
-        Ok(model)
+        Ok(Model { about, network })
     }
 }
 
