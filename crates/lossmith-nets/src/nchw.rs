@@ -7,7 +7,7 @@
 use rayon::prelude::*;
 
 use crate::NetsError;
-use crate::kernel::conv::{Conv, Layout, Panels, Window};
+use crate::kernel::conv::{Conv, Layout, Packed, Scratch, Window};
 use crate::kernel::vectorized;
 
 /// The parts of a batch that sum their own gradients of the weights.
@@ -63,18 +63,18 @@ impl Conv2d {
     /// If the lengths are not those of the shapes.
     pub fn forward(&self, input: &[f32], weights: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
         let conv = &self.conv;
-        let mut panels = Panels::default();
-        conv.pack_forward(&self.taps_first(weights), &mut panels);
+        let mut panels = Packed::default();
+        conv.pack_forward(&self.taps_first(weights), &mut panels, &mut Scratch::default());
         let none = vec![0.0; conv.output.channels];
         let bias = bias.unwrap_or(&none);
         let size = conv.output.len();
         let mut output = vec![0.0; self.images * size];
-        let buffers = || (vec![0.0; conv.input.len()], vec![0.0; size]);
+        let buffers = || (vec![0.0; conv.input.len()], vec![0.0; size], Scratch::default());
         output.par_chunks_exact_mut(size).zip(input.par_chunks_exact(input.len() / self.images)).for_each_init(
             buffers,
-            |(image, result), (output, input)| {
+            |(image, result, scratch), (output, input)| {
                 channels_last(&conv.input, input, image);
-                conv.forward(1, image, &panels, bias, false, result);
+                conv.forward(1, image, &panels, bias, false, result, scratch);
                 channels_first(&conv.output, result, output);
             },
         );
@@ -87,9 +87,9 @@ impl Conv2d {
     /// If the lengths are not those of the shapes.
     pub fn backward(&self, input: &[f32], weights: &[f32], gradient: &[f32], want_input: bool) -> Gradients {
         let conv = &self.conv;
-        let mut panels = Panels::default();
+        let mut panels = Packed::default();
         if want_input {
-            conv.pack_backward(&self.taps_first(weights), &mut panels);
+            conv.pack_backward(&self.taps_first(weights), &mut panels, &mut Scratch::default());
         }
         let (size, out) = (input.len() / self.images, conv.output.channels);
         let mut input_gradient = vec![0.0; if want_input { input.len() } else { 0 }];
@@ -100,15 +100,15 @@ impl Conv2d {
         let one_part = |(number, target): (usize, &mut [f32])| {
             let mut sums = (vec![0.0; weights.len()], vec![0.0; out]);
             let (mut image, mut result) = (vec![0.0; conv.input.len()], vec![0.0; conv.input_gradient.len()]);
-            let mut slope = vec![0.0; conv.gradient.len()];
+            let (mut slope, mut scratch) = (vec![0.0; conv.gradient.len()], Scratch::default());
             let range = number * part..((number + 1) * part).min(self.images);
             for (at, n) in range.enumerate() {
                 channels_last(&conv.input, &input[n * size..][..size], &mut image);
                 let length = conv.output.len();
                 channels_last(&conv.gradient, &gradient[n * length..][..length], &mut slope);
-                conv.backward_weights(1, &image, &slope, &mut sums.0, &mut sums.1);
+                conv.backward_weights(1, &image, &slope, (&mut sums.0, &mut sums.1), &mut scratch);
                 if want_input {
-                    conv.backward_input(1, &slope, &panels, &mut result);
+                    conv.backward_input(1, &slope, &panels, &mut result, &mut scratch);
                     channels_first(&conv.input_gradient, &result, &mut target[at * size..][..size]);
                 }
             }

@@ -12,7 +12,7 @@ use crate::kernel::pool::MaxPool;
 use crate::net::Layer;
 
 /// So many output pixels, at least, are worth a call of a convolution.
-const PIXELS: usize = 48;
+const PIXELS: usize = 768;
 /// No more images than this at a time.
 const MAX_GROUP: usize = 16;
 /// More parameters than this are a mistake.

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::kernel::conv::{Conv, Layout, Panels};
+use crate::kernel::conv::{Conv, Layout, Packed, Scratch};
 use crate::kernel::dense::{self, Matrix};
 use crate::kernel::{dropout, vectorized};
 use crate::network::{Network, Stage};
@@ -27,7 +27,8 @@ pub(crate) struct Batch {
 /// Buffers for one batch on its way through a network.
 #[derive(Debug)]
 pub(crate) struct Pass {
-    panels: Vec<(Panels, Panels)>,
+    panels: Vec<(Packed, Packed)>,
+    scratch: Scratch,
     shards: Vec<Shard>,
     /// What goes into each layer of the head, and the logits. Without features, the first layer reads the images.
     head: Vec<Vec<f32>>,
@@ -46,6 +47,7 @@ struct Shard {
     /// The gradient of each stage's output, of one group.
     gradients: Vec<Vec<f32>>,
     parameters: Vec<f32>,
+    scratch: Scratch,
 }
 
 impl Pass {
@@ -56,10 +58,12 @@ impl Pass {
             places: vec![Vec::new(); stages],
             gradients: network.features.iter().map(|s| vec![0.0; network.group * s.gradient().len()]).collect(),
             parameters: vec![0.0; network.feature_parameters],
+            scratch: Scratch::default(),
         };
         let shards = if stages > 0 { SHARDS } else { 0 };
         Self {
             panels: vec![Default::default(); stages],
+            scratch: Scratch::default(),
             shards: (0..shards).map(|_| shard()).collect(),
             head: vec![Vec::new(); network.head.len() + 1],
             head_gradients: vec![Vec::new(); network.head.len() + 1],
@@ -72,7 +76,7 @@ impl Pass {
         let images = batch.labels.len();
         for (stage, panels) in network.features.iter().zip(&mut self.panels) {
             if let Stage::Conv { conv, weights, .. } = stage {
-                conv.pack_forward(&parameters[weights.clone()], &mut panels.0);
+                conv.pack_forward(&parameters[weights.clone()], &mut panels.0, &mut self.scratch);
             }
         }
         if !network.features.is_empty() {
@@ -114,7 +118,7 @@ impl Pass {
         }
         for (stage, panels) in network.features.iter().zip(&mut self.panels).skip(1) {
             if let Stage::Conv { conv, weights, .. } = stage {
-                conv.pack_backward(&parameters[weights.clone()], &mut panels.1);
+                conv.pack_backward(&parameters[weights.clone()], &mut panels.1, &mut self.scratch);
             }
         }
         let size = batch.labels.len().div_ceil(SHARDS);
@@ -197,7 +201,7 @@ impl Shard {
         &mut self,
         network: &Network,
         parameters: &[f32],
-        panels: &[(Panels, Panels)],
+        panels: &[(Packed, Packed)],
         images: &[f32],
         out: &mut [f32],
     ) {
@@ -229,7 +233,8 @@ impl Shard {
                 };
                 match stage {
                     Stage::Conv { conv, relu, bias, .. } => {
-                        conv.forward(n, input, &panels[i].0, &parameters[bias.clone()], *relu, output);
+                        let bias = &parameters[bias.clone()];
+                        conv.forward(n, input, &panels[i].0, bias, *relu, output, &mut self.scratch);
                     }
                     Stage::Pool(pool) => {
                         pool.forward(n, input, output, group_mut(&mut self.places[i], &range, pool.places()));
@@ -243,14 +248,14 @@ impl Shard {
     fn backward(
         &mut self,
         network: &Network,
-        panels: &[(Panels, Panels)],
+        panels: &[(Packed, Packed)],
         images: &[f32],
         out: &[f32],
         gradient: &[f32],
     ) {
         let stages = &network.features;
         let count = images.len() / network.input.len();
-        let Self { outputs, places, gradients, parameters } = self;
+        let Self { outputs, places, gradients, parameters, scratch } = self;
         parameters.fill(0.0);
         for range in groups(count, network.group) {
             let n = range.len();
@@ -271,10 +276,10 @@ impl Shard {
                             None => group(images, &range, conv.input.len()),
                             Some(b) => group(&outputs[b], &range, conv.input.len()),
                         };
-                        let (w, b) = parameters[weights.start..bias.end].split_at_mut(weights.len());
-                        conv.backward_weights(n, input, own, w, b);
+                        let sums = parameters[weights.start..bias.end].split_at_mut(weights.len());
+                        conv.backward_weights(n, input, own, sums, scratch);
                         if let Some(before) = before.last_mut() {
-                            conv.backward_input(n, own, &panels[i].1, before);
+                            conv.backward_input(n, own, &panels[i].1, before, scratch);
                         }
                     }
                     Stage::Pool(pool) => {

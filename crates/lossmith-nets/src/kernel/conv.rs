@@ -7,12 +7,16 @@
 //! of memory, and a matrix kernel that finds its rows through a table of offsets reads the windows where they are.
 //! The gradient of the input is the same correlation, of the output's gradient with the window turned round; a stride
 //! spreads that gradient over a grid with zeros between (its cost grows by the stride squared).
+//!
+//! Where it is less work, all three go by tiles instead ([`winograd`](super::winograd)).
 
 #![expect(clippy::needless_range_loop, reason = "a register that is indexed by a variable would live in memory")]
 
 use pulp::{Simd, WithSimd};
 
 use super::simd::dispatch;
+pub use super::winograd::Scratch;
+use super::winograd::Winograd;
 
 /// The rows of one register tile.
 const TILE: usize = 6;
@@ -70,7 +74,7 @@ impl Layout {
     }
 
     /// Where the cell `up` rows above and `left` columns left of pixel (`y`, `x`) of a finer grid starts.
-    fn cell(&self, y: usize, x: usize) -> usize {
+    pub(super) fn cell(&self, y: usize, x: usize) -> usize {
         (y * self.columns + x) * self.channels
     }
 }
@@ -94,6 +98,8 @@ pub struct Conv {
     /// Start of each input pixel's turned window in the output's gradient, and of its gradient.
     turned_windows: Vec<usize>,
     input_gradients: Vec<usize>,
+    /// The way by tiles, where that is less work.
+    winograd: Option<Winograd>,
 }
 
 /// Size, stride and padding of a square window.
@@ -150,6 +156,7 @@ impl Conv {
         };
         Self {
             kernel,
+            winograd: Winograd::new(window, channels, &output),
             windows: table(&input, oh, ow, &|y, x| input.cell(y * stride, x * stride)),
             outputs: table(&output, oh, ow, &|y, x| output.at(y, x)),
             gradients: table(&gradient, oh, ow, &|y, x| gradient.at(y, x)),
@@ -167,22 +174,32 @@ impl Conv {
         self.kernel * self.kernel * self.input.channels * self.output.channels
     }
 
+    /// Whether the convolution goes by tiles.
+    pub fn by_tiles(&self) -> bool {
+        self.winograd.is_some()
+    }
+
     /// Puts weights into the order in which [`forward`](Self::forward) reads them.
-    pub fn pack_forward(&self, weights: &[f32], packed: &mut Panels) {
-        let out = self.output.channels;
-        packed.fill(weights.len() / out, out, |k, panel, o| {
-            let row = &weights[k * out + o..];
-            let n = panel.len().min(out - o);
-            panel[..n].copy_from_slice(&row[..n]);
-        });
+    pub fn pack_forward(&self, weights: &[f32], packed: &mut Packed, scratch: &mut Scratch) {
+        match &self.winograd {
+            Some(winograd) => winograd.pack(weights, false, &mut packed.0, scratch),
+            None => {
+                packed.0.resize_with(1, Panels::default);
+                packed.0[0].pack(weights, self.output.channels);
+            }
+        }
     }
 
     /// Puts weights into the order in which [`backward_input`](Self::backward_input) reads them: windows turned round,
     /// input and output channels exchanged.
-    pub fn pack_backward(&self, weights: &[f32], packed: &mut Panels) {
+    pub fn pack_backward(&self, weights: &[f32], packed: &mut Packed, scratch: &mut Scratch) {
+        if let Some(winograd) = &self.winograd {
+            return winograd.pack(weights, true, &mut packed.0, scratch);
+        }
+        packed.0.resize_with(1, Panels::default);
         let (out, channels) = (self.output.channels, self.input.channels);
         let taps = self.kernel * self.kernel;
-        packed.fill(taps * out, channels, |k, panel, i| {
+        packed.0[0].fill(taps * out, channels, |k, panel, i| {
             let (tap, o) = (taps - 1 - k / out, k % out);
             let n = panel.len().min(channels - i);
             for (value, column) in panel[..n].iter_mut().zip(i..) {
@@ -195,7 +212,20 @@ impl Conv {
     ///
     /// # Panics
     /// If a slice is shorter than its layout and `images` say.
-    pub fn forward(&self, images: usize, input: &[f32], packed: &Panels, bias: &[f32], relu: bool, output: &mut [f32]) {
+    pub fn forward(
+        &self,
+        images: usize,
+        input: &[f32],
+        packed: &Packed,
+        bias: &[f32],
+        relu: bool,
+        output: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
+        if let Some(winograd) = &self.winograd {
+            let (from, to) = ((&self.input, input), (&self.output, output));
+            return winograd.correlate(images, from, &packed.0, (Some(bias), relu), to, scratch);
+        }
         let rows = images * self.output.pixels();
         dispatch(Correlate {
             rows: &self.windows[..rows],
@@ -203,7 +233,7 @@ impl Conv {
             lines: self.kernel,
             run: self.kernel * self.input.channels,
             input,
-            packed,
+            packed: &packed.0[0],
             bias: Some(bias),
             relu,
             places: &self.outputs[..rows],
@@ -215,7 +245,18 @@ impl Conv {
     ///
     /// # Panics
     /// If a slice is shorter than its layout and `images` say.
-    pub fn backward_input(&self, images: usize, gradient: &[f32], packed: &Panels, input_gradient: &mut [f32]) {
+    pub fn backward_input(
+        &self,
+        images: usize,
+        gradient: &[f32],
+        packed: &Packed,
+        input_gradient: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
+        if let Some(winograd) = &self.winograd {
+            let (from, to) = ((&self.gradient, gradient), (&self.input_gradient, input_gradient));
+            return winograd.correlate(images, from, &packed.0, (None, false), to, scratch);
+        }
         let rows = images * self.input.pixels();
         dispatch(Correlate {
             rows: &self.turned_windows[..rows],
@@ -223,7 +264,7 @@ impl Conv {
             lines: self.kernel,
             run: self.kernel * self.gradient.channels,
             input: gradient,
-            packed,
+            packed: &packed.0[0],
             bias: None,
             relu: false,
             places: &self.input_gradients[..rows],
@@ -240,22 +281,27 @@ impl Conv {
         images: usize,
         input: &[f32],
         gradient: &[f32],
-        weights: &mut [f32],
-        bias: &mut [f32],
+        (weights, bias): (&mut [f32], &mut [f32]),
+        scratch: &mut Scratch,
     ) {
         let (out, rows) = (self.output.channels, images * self.output.pixels());
         let (windows, gradients) = (&self.windows[..rows], &self.gradients[..rows]);
-        dispatch(Outer {
-            windows,
-            gradients,
-            pitch: self.input.columns * self.input.channels,
-            lines: self.kernel,
-            run: self.kernel * self.input.channels,
-            out,
-            input,
-            gradient,
-            weights,
-        });
+        match &self.winograd {
+            Some(winograd) => {
+                winograd.outer(images, (&self.input, input), (&self.gradient, gradient), weights, scratch);
+            }
+            None => dispatch(Outer {
+                windows,
+                gradients,
+                pitch: self.input.columns * self.input.channels,
+                lines: self.kernel,
+                run: self.kernel * self.input.channels,
+                out,
+                input,
+                gradient,
+                weights,
+            }),
+        }
         super::vectorized(
             #[inline(always)]
             || {
@@ -267,9 +313,13 @@ impl Conv {
     }
 }
 
+/// Weights in the order in which a convolution reads them.
+#[derive(Clone, Debug, Default)]
+pub struct Packed(Vec<Panels>);
+
 /// A matrix cut into panels of columns, each panel row by row, the last one filled up with zeros.
 #[derive(Clone, Debug, Default)]
-pub struct Panels {
+pub(super) struct Panels {
     rows: usize,
     columns: usize,
     values: Vec<f32>,
@@ -290,6 +340,15 @@ fn panel_widths<S: Simd>(columns: usize) -> impl Iterator<Item = (usize, usize)>
 }
 
 impl Panels {
+    /// Packs a matrix of `columns` columns, row by row.
+    pub fn pack(&mut self, values: &[f32], columns: usize) {
+        self.fill(values.len() / columns, columns, |k, panel, o| {
+            let row = &values[k * columns + o..];
+            let n = panel.len().min(columns - o);
+            panel[..n].copy_from_slice(&row[..n]);
+        });
+    }
+
     /// Fills panel rows by `write(row, panel row, first column)`.
     fn fill(&mut self, rows: usize, columns: usize, write: impl FnMut(usize, &mut [f32], usize)) {
         struct Fill<'a, F>(&'a mut Panels, F);
@@ -318,17 +377,17 @@ impl Panels {
 }
 
 /// `output[place] = bias + sum over lines and run of input[row + line pitch + t] * packed[line, t]` for each row.
-struct Correlate<'a> {
-    rows: &'a [usize],
-    pitch: usize,
-    lines: usize,
-    run: usize,
-    input: &'a [f32],
-    packed: &'a Panels,
-    bias: Option<&'a [f32]>,
-    relu: bool,
-    places: &'a [usize],
-    output: &'a mut [f32],
+pub(super) struct Correlate<'a> {
+    pub rows: &'a [usize],
+    pub pitch: usize,
+    pub lines: usize,
+    pub run: usize,
+    pub input: &'a [f32],
+    pub packed: &'a Panels,
+    pub bias: Option<&'a [f32]>,
+    pub relu: bool,
+    pub places: &'a [usize],
+    pub output: &'a mut [f32],
 }
 
 impl WithSimd for Correlate<'_> {
@@ -402,16 +461,16 @@ fn multiply<S: Simd, const W: usize>(
 }
 
 /// `weights[line, t] += sum over pixels of input[window + line pitch + t] * gradient[pixel]`.
-struct Outer<'a> {
-    windows: &'a [usize],
-    gradients: &'a [usize],
-    pitch: usize,
-    lines: usize,
-    run: usize,
-    out: usize,
-    input: &'a [f32],
-    gradient: &'a [f32],
-    weights: &'a mut [f32],
+pub(super) struct Outer<'a> {
+    pub windows: &'a [usize],
+    pub gradients: &'a [usize],
+    pub pitch: usize,
+    pub lines: usize,
+    pub run: usize,
+    pub out: usize,
+    pub input: &'a [f32],
+    pub gradient: &'a [f32],
+    pub weights: &'a mut [f32],
 }
 
 impl WithSimd for Outer<'_> {
@@ -517,7 +576,7 @@ impl Outer<'_> {
 
 /// Loads registers from `values`, which may end inside one.
 #[inline(always)]
-fn load<S: Simd, const W: usize>(simd: S, values: &[f32], registers: &mut [S::f32s; W]) {
+pub(super) fn load<S: Simd, const W: usize>(simd: S, values: &[f32], registers: &mut [S::f32s; W]) {
     let (full, rest) = S::as_simd_f32s(values);
     for w in 0..W {
         if w < full.len() {
@@ -530,7 +589,7 @@ fn load<S: Simd, const W: usize>(simd: S, values: &[f32], registers: &mut [S::f3
 
 /// Stores registers to `values`, which may end inside one.
 #[inline(always)]
-fn store<S: Simd, const W: usize>(simd: S, registers: &[S::f32s; W], values: &mut [f32]) {
+pub(super) fn store<S: Simd, const W: usize>(simd: S, registers: &[S::f32s; W], values: &mut [f32]) {
     let (full, rest) = S::as_mut_simd_f32s(values);
     for w in 0..W {
         if w < full.len() {

@@ -10,6 +10,7 @@ pub mod dropout;
 pub mod pool;
 mod simd;
 pub mod softmax;
+mod winograd;
 
 pub use conv::{Conv, Layout};
 pub use pool::MaxPool;

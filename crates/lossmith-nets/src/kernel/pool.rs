@@ -116,8 +116,9 @@ impl MaxPool {
                 let start = self.input_gradient.at(y * self.stride + ky, x * self.stride + kx);
                 let target = &mut input_gradient[start..][..channels];
                 for (((target, &g), &o), &place) in target.iter_mut().zip(gradient).zip(output).zip(places) {
-                    let flows = place == tap as u8 && (!self.relu || o > 0.0);
-                    let g = if flows { g } else { 0.0 };
+                    // A mask instead of a branch, so that the loop is done on whole registers.
+                    let flows = u32::from(place == tap as u8) & u32::from(!self.relu | (o > 0.0));
+                    let g = f32::from_bits(g.to_bits() & flows.wrapping_neg());
                     *target = if overlap { *target + g } else { g };
                 }
             }
