@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod stopped;
+
 use std::fs;
 use std::path::Path;
 
@@ -75,6 +77,21 @@ fn train_predict_and_evaluate() {
     assert_eq!(report["images"].as_array().unwrap().len(), 4);
     let (code, out, _) = lossmith(&["evaluate", "instances", "--truth", &test, "--predictions", &test, "--lsc-compat"]);
     assert!(code == 0 && out.contains("SBD") && out.contains("1.0000") && out.contains("lsc mode"), "{out}");
+}
+
+#[test]
+fn a_training_that_was_killed_goes_on_and_ends_in_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = ["--data", "sticks", "--set", "made.train=12", "--set", "made.test=4", "--steps", "40"];
+    let train = [&["train", "embedding"], &made[..], &TINY].concat();
+    let files = ["recipe.toml", "log.jsonl", "model.safetensors", "test-1.png"];
+    stopped::ends_in_the_same_bytes(&train, folder.path(), &files);
+    // What is no state of this training is no reason to begin anew without a word.
+    let run = folder.path().join("broken");
+    fs::remove_file(run.join("model.safetensors")).unwrap();
+    fs::write(run.join("checkpoint.bin"), b"lossmith checkpoint 1\nxx").unwrap();
+    let (code, _, err) = lossmith(&["train", "embedding", "--resume", run.to_str().unwrap()]);
+    assert!(code == 2 && err.contains("checkpoint.bin: this is no whole checkpoint of a training"), "{err}");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod stopped;
+
 use std::fs;
 use std::path::Path;
 
@@ -85,6 +87,16 @@ fn train_predict_and_evaluate() {
     let (code, _, err) = lossmith(&["predict", "polarmask", "--model", &run, &pictures[0], "--out", &path("none")]);
     assert!(code == 2 && err.contains("tensor 'head.polar_mask.") && err.contains("the network needs"), "{err}");
     assert!(!Path::new(&path("none")).exists());
+}
+
+#[test]
+fn a_training_that_was_killed_goes_on_and_ends_in_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    // Eight steps an epoch: it is stopped within the first and the second one.
+    let made = ["--set", "made.train=16", "--set", "made.test=4", "--set", "train.batch=2", "--epochs", "3"];
+    let train = [&["train", "polarmask"], &made[..], &TINY].concat();
+    let files = ["recipe.toml", "log.jsonl", "model.safetensors", "model.json", "training.svg", "scores.json", "test-1.png"];
+    stopped::ends_in_the_same_bytes(&train, folder.path(), &files);
 }
 
 #[test]

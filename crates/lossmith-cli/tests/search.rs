@@ -135,6 +135,22 @@ fn a_slot_of_another_task_is_searched_with_its_metric() {
         page.contains("test SBD") && !page.contains("test accuracy") && !page.contains("summed over the classes"),
         "the page names the task's metric"
     );
+    // Twenty pictures are enough for a search to run; what it finds is nothing.
+    let tiny: Vec<&str> = "--set search.population=4 --set search.generations=1 --set search.steps=4 --set search.confirm=1 \
+        --set cma_es.generations=0 --set compare.seeds=2 --set task.train.steps=4 --set task.made.train=16 --set task.made.test=4 \
+        --set task.network.width=64 --set task.network.height=64"
+        .split_whitespace()
+        .collect();
+    let rays = ["search", "polarmask", "--slot", "rays", "--out", "rays", "--json"];
+    let output = lossmith(folder, &[&rays[..], &tiny].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let found = result["found"].as_str().unwrap();
+    assert!(found.starts_with("polar-iou(kernel=\""), "{found}");
+    assert!(fs::read_to_string(folder.join("rays/report.html")).unwrap().contains("test mask AP"));
+    let output = lossmith(folder, &["search", "polarmask", "--slot", "arcs", "--out", "arcs"]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && message.contains("no slot 'arcs'; it has: rays"), "{message}");
     let output = slot("margin", "margin");
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(2) && message.contains("it has: pull, push, regularise"), "{message}");

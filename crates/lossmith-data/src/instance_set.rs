@@ -102,6 +102,12 @@ impl Part {
     pub fn first(&self, count: usize) -> Self {
         self.only(|at| at < count)
     }
+
+    /// The first images with their objects, and the others with theirs.
+    #[must_use]
+    pub fn split(&self, count: usize) -> [Self; 2] {
+        [self.first(count), self.only(|at| at >= count)]
+    }
 }
 
 /// Makes figures; seeds of the two parts differ by the numbers of their pictures.

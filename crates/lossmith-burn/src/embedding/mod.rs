@@ -11,12 +11,14 @@ mod train;
 
 pub use model::EmbeddingNet;
 pub use predict::{Cluster, FoundInstance, Given, Prediction};
-pub use train::{Step, train};
+pub use train::{Step, train, train_from};
 
 use burn::module::Module;
 use burn::tensor::Device;
 use burn_store::{ModuleSnapshot, SafetensorsStore};
 use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::CheckpointError;
 
 /// Everything that decides what is trained, but the data and the loss.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +44,9 @@ pub struct Recipe {
     pub rotate: bool,
     /// The bandwidth of clustering, in units of the embedding.
     pub bandwidth: f32,
+    /// How far apart the centres of instances are at least, in units of the embedding: see
+    /// [`MeanShift`](lossmith::cluster::MeanShift).
+    pub separation: f32,
     /// Instances below this size are dropped, in pixels.
     pub least_size: usize,
     /// The seed of weights, order and augmentation.
@@ -62,6 +67,7 @@ impl Default for Recipe {
             zoom: 1.5,
             rotate: true,
             bandwidth: 1.5,
+            separation: 2.0,
             least_size: 20,
             seed: 0,
         }
@@ -109,6 +115,7 @@ impl Recipe {
             ("learning_rate", self.learning_rate, 1.0),
             ("clip", f64::from(self.clip), 1e6),
             ("bandwidth", f64::from(self.bandwidth), 1e6),
+            ("separation", f64::from(self.separation), 1e6),
         ] {
             if !(value > 0.0 && value <= most) {
                 return wrong(format!("{name} is {value}: expected a number above 0, at most {most}"));
@@ -144,6 +151,9 @@ pub enum EmbeddingError {
     /// There is nothing to train on.
     #[error("no picture to train on")]
     NoData,
+    /// A checkpoint that does not fit the recipe, or cannot be made.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// A file of weights that does not fit the recipe.
     #[error("the weights do not fit the recipe: {0}")]
     Weights(String),
@@ -177,7 +187,8 @@ impl Model {
     /// The store refuses.
     pub fn to_bytes(&self) -> Result<Vec<u8>, EmbeddingError> {
         let refused = |e: &dyn std::fmt::Display| EmbeddingError::Weights(e.to_string());
-        let mut store = SafetensorsStore::from_bytes(None);
+        // One entry of metadata: Burn's own three are written in random order, and the same weights are to be the same bytes.
+        let mut store = SafetensorsStore::from_bytes(None).clear_metadata().metadata("format", "safetensors");
         self.net.save_into(&mut store).map_err(|e| refused(&e))?;
         store.get_bytes().map_err(|e| refused(&e))
     }

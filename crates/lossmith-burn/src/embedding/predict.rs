@@ -114,7 +114,8 @@ impl Model {
             Cluster::MeanShift => {
                 // Twice the margin between centres less the margin around one, for the published ratio of the two.
                 let reach = bandwidth * 5.0 / 3.0;
-                cluster::mean_shift(embeddings, MeanShift { bandwidth, least_size: self.recipe.least_size, reach })?
+                let (least_size, separation) = (self.recipe.least_size, self.recipe.separation);
+                cluster::mean_shift(embeddings, MeanShift { bandwidth, least_size, reach, separation })?
             }
             Cluster::Authors(seed) => cluster::authors(embeddings, bandwidth, seed)?,
             Cluster::Centre => cluster::centre_threshold(embeddings, truth.ok_or_else(needed)?, bandwidth)?,

@@ -1,5 +1,7 @@
 //! Training: random views, the loss on the embeddings, cross-entropy on the foreground, Adam.
 
+use std::ops::ControlFlow;
+
 use burn::grad_clipping::GradientClippingConfig;
 use burn::module::Module;
 use burn::optim::{AdamConfig, GradientsParams};
@@ -16,6 +18,7 @@ use super::model::EmbeddingNet;
 use super::planes::{self, CHANNELS, Planes};
 use super::{EmbeddingError, Model, Recipe};
 use crate::bridge;
+use crate::checkpoint::{Checkpoint, Save};
 
 /// What one step came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +49,24 @@ pub fn train(
     loss: &dyn Loss,
     mut progress: impl FnMut(&Step) -> bool,
 ) -> Result<Model, EmbeddingError> {
+    train_from(samples, recipe, loss, None, &mut |step, _| {
+        if progress(step) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })
+}
+
+/// Trains by the recipe, from where an earlier training of the same samples, recipe and loss stood, if one is given: the steps that
+/// follow are the same as if it had never been stopped. `watch` hears of every step, can have the state after it, and may end the
+/// training.
+///
+/// # Errors
+/// As [`train`], and a checkpoint of another network.
+pub fn train_from(
+    samples: &[Sample],
+    recipe: &Recipe,
+    loss: &dyn Loss,
+    from: Option<&Checkpoint>,
+    watch: &mut dyn FnMut(&Step, &Save<'_>) -> ControlFlow<()>,
+) -> Result<Model, EmbeddingError> {
     recipe.check()?;
     if samples.is_empty() {
         return Err(EmbeddingError::NoData);
@@ -57,7 +78,13 @@ pub fn train(
     let mut optimiser = AdamConfig::new().with_epsilon(1e-8).with_grad_clipping(Some(clipping)).init();
     let mut rng = ChaCha8Rng::seed_from_u64(recipe.seed);
     rng.set_stream(VIEWS);
-    for step in 0..recipe.steps {
+    let done = from.map_or(0, |state| state.step);
+    if let Some(state) = from {
+        (net, optimiser) = state.restore(net, optimiser)?;
+    }
+    // The random numbers of the steps done are drawn again.
+    (0..done).for_each(|_| drop(Batch::choose(samples.len(), recipe, &mut rng)));
+    for step in done..recipe.steps {
         let batch = Batch::random(samples, &planes, recipe, &mut rng);
         let (embedding, foreground) = net.forward(batch.pictures(recipe, &device));
         let evaluation = loss.evaluate(&batch.inputs(recipe, &embedding))?;
@@ -77,7 +104,7 @@ pub fn train(
         let gradients = (bridge::hang(embedding, evaluation.value, gradient) + entropy).backward();
         let gradients = GradientsParams::from_grads(gradients, &net);
         net = optimiser.step(learning_rate(recipe, step), net, gradients);
-        if !progress(&report) {
+        if watch(&report, &|| Checkpoint::of(step + 1, &net, &optimiser)).is_break() {
             break;
         }
     }
@@ -99,11 +126,13 @@ struct Batch {
 }
 
 impl Batch {
+    /// Which samples are seen next, each with the seed of its view: so the views can be made in parallel.
+    fn choose(samples: usize, recipe: &Recipe, rng: &mut ChaCha8Rng) -> Vec<(usize, u64)> {
+        (0..recipe.batch).map(|_| (rng.random_range(0..samples), rng.random())).collect()
+    }
+
     fn random(samples: &[Sample], planes: &[Planes], recipe: &Recipe, rng: &mut ChaCha8Rng) -> Self {
-        // A stream of its own for each view, so that they can be made in parallel.
-        let seeds: Vec<(usize, u64)> =
-            (0..recipe.batch).map(|_| (rng.random_range(0..samples.len()), rng.random())).collect();
-        let views: Vec<(Vec<f32>, Vec<i64>)> = seeds
+        let views: Vec<(Vec<f32>, Vec<i64>)> = Self::choose(samples.len(), recipe, rng)
             .into_par_iter()
             .map(|(at, seed)| {
                 let mut rng = ChaCha8Rng::seed_from_u64(seed);

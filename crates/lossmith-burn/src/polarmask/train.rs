@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::loss::Criterion;
 use super::network::{ConfigError, PolarMask, PolarMaskConfig};
 use super::samples::{Sample, Turn, batch};
+use crate::checkpoint::{Checkpoint, CheckpointError, Save};
 
 /// How pictures may be turned while they are learned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +73,9 @@ pub enum TrainError {
     /// A picture can no longer be read.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// A checkpoint that does not fit the recipe, or cannot be made.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// Nothing to learn from.
     #[error("there are no pictures with an object to learn from")]
     NoSamples,
@@ -107,24 +111,29 @@ pub fn train(
     settings: &TrainSettings,
     samples: &[Sample],
     device: &Device,
-    watch: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+    watch: &mut Watch<'_>,
 ) -> Result<PolarMask, TrainError> {
     device.seed(settings.seed);
-    continue_from(config.init(device)?, config, settings, samples, device, watch)
+    continue_from(config.init(device)?, config, settings, samples, device, None, watch)
 }
 
-/// Trains a network from where it is: pretrained weights, for instance. `device` has a graph (`Device::autodiff`).
-/// `watch` hears of every step and may end the training. What comes back has no graph and is ready to predict.
+/// Hears of every step, can have the state of the training after it, and may end the training.
+pub type Watch<'a> = dyn FnMut(&Progress, &Save<'_>) -> ControlFlow<()> + 'a;
+
+/// Trains a network from where it is: pretrained weights, for instance. `device` has a graph (`Device::autodiff`). With the state
+/// of an earlier training of the same network, settings and samples, the steps that follow it are the same as if it had never been
+/// stopped. What comes back has no graph and is ready to predict.
 ///
 /// # Errors
-/// No pictures with an object, a loss that is not one of rays, a training that diverges.
+/// No pictures with an object, a loss that is not one of rays, a training that diverges, a checkpoint of another network.
 pub fn continue_from(
     mut network: PolarMask,
     config: &PolarMaskConfig,
     settings: &TrainSettings,
     samples: &[Sample],
     device: &Device,
-    watch: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+    from: Option<&Checkpoint>,
+    watch: &mut Watch<'_>,
 ) -> Result<PolarMask, TrainError> {
     settings.check(config)?;
     if samples.iter().all(|s| s.objects().is_empty()) {
@@ -142,12 +151,20 @@ pub fn continue_from(
     let in_epoch = samples.len().div_ceil(settings.batch);
     let steps = if settings.steps > 0 { settings.steps } else { settings.epochs * in_epoch };
     let epochs = steps.div_ceil(in_epoch);
+    let done = from.map_or(0, |state| state.step);
+    if let Some(state) = from {
+        (network, optimizer) = state.restore(network, optimizer)?;
+    }
     let mut step = 0;
     for epoch in 1..=epochs {
         let mut order: Vec<(usize, Turn)> = (0..samples.len()).map(|i| (i, settings.turns.any(&mut rng))).collect();
         order.shuffle(&mut rng);
         for chosen in order.chunks(settings.batch) {
             step += 1;
+            // The random numbers of the steps done are drawn again, nothing else.
+            if step <= done {
+                continue;
+            }
             let prepare = |(index, turn): &(usize, Turn)| -> Result<_, DataError> {
                 let (picture, objects) = samples[*index].view(*turn)?;
                 Ok((picture, assigner.targets(&objects, config.width, config.height)))
@@ -159,7 +176,9 @@ pub fn continue_from(
             let gradients = GradientsParams::from_grads(loss.total.backward(), &network);
             network = optimizer.step(rate(settings.rate, step, steps), network, gradients);
             let ends_epoch = step == steps || step % in_epoch == 0;
-            if watch(&Progress { step, steps, epoch, ends_epoch, parts: loss.parts }).is_break() || step == steps {
+            let progress = Progress { step, steps, epoch, ends_epoch, parts: loss.parts };
+            let stopped = watch(&progress, &|| Checkpoint::of(step, &network, &optimizer)).is_break();
+            if stopped || step == steps {
                 return Ok(network.valid());
             }
         }

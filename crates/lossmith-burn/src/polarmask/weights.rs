@@ -40,6 +40,9 @@ pub enum WeightsError {
         /// How many more are.
         more: String,
     },
+    /// Weights that cannot be turned into a file.
+    #[error("the weights cannot be written: {0}")]
+    Unwritten(String),
     /// Weights for a backbone that the network does not have.
     #[error("the light backbone has no pretrained weights; choose resnet50 or resnet101")]
     Light,
@@ -83,7 +86,7 @@ pub fn load_published(network: &mut PolarMask, path: &Path) -> Result<(), Weight
     Ok(())
 }
 
-/// Loads what [`save`] wrote.
+/// Loads what [`to_bytes`] made.
 ///
 /// # Errors
 /// As [`load_backbone`].
@@ -91,13 +94,19 @@ pub fn load_own(network: &mut PolarMask, path: &Path) -> Result<(), WeightsError
     load(network, path, &[], None)
 }
 
-/// Writes all weights as safetensors; the file must not be there.
+/// All weights as a safetensors file.
 ///
 /// # Errors
-/// The system's refusal, or a file that is there.
-pub fn save(network: &PolarMask, path: &Path) -> Result<(), WeightsError> {
-    let mut store = SafetensorsStore::from_file(path).skip_enum_variants(true);
-    network.save_into(&mut store).map_err(|e| read_error(path, e))
+/// The weights cannot be read from their device.
+pub fn to_bytes(network: &PolarMask) -> Result<Vec<u8>, WeightsError> {
+    let refused = |e: &dyn std::fmt::Display| WeightsError::Unwritten(e.to_string());
+    // One entry of metadata: Burn's own three are written in random order, and the same weights are to be the same bytes.
+    let mut store = SafetensorsStore::from_bytes(None)
+        .skip_enum_variants(true)
+        .clear_metadata()
+        .metadata("format", "safetensors");
+    network.save_into(&mut store).map_err(|e| refused(&e))?;
+    store.get_bytes().map_err(|e| refused(&e))
 }
 
 fn load<M: Module + ModuleSnapshot>(

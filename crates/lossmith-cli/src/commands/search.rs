@@ -3,7 +3,7 @@
 use clap::Subcommand;
 
 use crate::output::Answer;
-use crate::tasks::{classifier, embedding};
+use crate::tasks::{classifier, embedding, polarmask};
 
 /// The arguments of `search`.
 #[derive(Debug, clap::Args)]
@@ -18,11 +18,14 @@ enum Task {
     Classifier(classifier::search::Args),
     /// A kernel of the discriminative loss, for instance segmentation by embedding
     Embedding(embedding::search::Args),
+    /// The kernel of Polar IoU, for instance segmentation by rays
+    Polarmask(polarmask::search::Args),
 }
 
 pub fn run(args: Args) -> anyhow::Result<Answer> {
     match args.task {
         Task::Classifier(args) => classifier::search::run(&args),
         Task::Embedding(args) => embedding::search::run(&args),
+        Task::Polarmask(args) => polarmask::search::run(&args),
     }
 }

@@ -6,6 +6,7 @@ pub mod embedding;
 pub mod inputs;
 pub mod polarmask;
 pub mod reldn;
+pub mod resume;
 pub mod search;
 
 use std::path::Path;
@@ -37,6 +38,7 @@ pub fn judge(task: &str, recipe: &str, data: Option<&Path>) -> anyhow::Result<Bo
         "embedding --slot pull" | "embedding --slot push" | "embedding --slot regularise" => {
             Ok(Box::new(embedding::search::judge(recipe, data)?))
         }
+        "polarmask --slot rays" => Ok(Box::new(polarmask::search::judge(recipe, data)?)),
         other => anyhow::bail!("this program does not know the study's task '{other}'"),
     }
 }

@@ -14,12 +14,16 @@ pub struct MeanShift {
     pub least_size: usize,
     /// How far from a centre a pixel may lie that no centre is within the bandwidth of; 0 leaves such pixels unlabelled.
     pub reach: f32,
+    /// How far apart centres are at least: of two that are nearer the one with more pixels around it stands. Where one instance meets
+    /// another a network's embeddings pass from one centre to the other, and a few rest in between; the loss wants centres
+    /// `2 delta_d` apart, so what is much nearer is none. At most the bandwidth is the same as the bandwidth.
+    pub separation: f32,
 }
 
 impl Default for MeanShift {
     /// For the published margins: bandwidth 1.5, reach `2 delta_d - delta_v` = 2.5; instances of 20 pixels and more.
     fn default() -> Self {
-        Self { bandwidth: 1.5, least_size: 20, reach: 2.5 }
+        Self { bandwidth: 1.5, least_size: 20, reach: 2.5, separation: 1.5 }
     }
 }
 
@@ -45,13 +49,14 @@ pub fn mean_shift(embeddings: Embeddings<'_>, settings: MeanShift) -> Result<Ins
     let least = settings.least_size.max(1);
     let mut centres: Vec<f32> = Vec::new();
     let mut nearest: Vec<Option<u32>> = vec![None; points.len];
+    let separation = settings.separation.max(settings.bandwidth);
     for round in 0..ROUNDS {
         let left = unassigned(&nearest);
         if left.len() < least {
             break;
         }
         let found = sample_centres(embeddings, &pixels, &left, settings.bandwidth, least);
-        let mut new = distant(&centres, &found, points.channels, settings.bandwidth);
+        let mut new = distant(&centres, &found, points.channels, separation);
         // What is left is mostly far less than all, and mostly no instance: so new centres must first hold there.
         let rest = (round > 0).then(|| points.select(&left));
         let assigned = refine(rest.as_ref().unwrap_or(&points), &mut new, settings.bandwidth, least);
@@ -118,13 +123,13 @@ pub(super) fn shift(points: &Points, start: Vec<f32>, bandwidth: f32, active: &[
     None
 }
 
-/// Those of the found centres that are at least the bandwidth away from all before them, known or found.
-fn distant(known: &[f32], found: &[f32], channels: usize, bandwidth: f32) -> Vec<f32> {
+/// Those of the found centres that are at least a distance away from all before them, known or found.
+fn distant(known: &[f32], found: &[f32], channels: usize, distance: f32) -> Vec<f32> {
     let mut new: Vec<f32> = Vec::new();
     for centre in found.chunks_exact(channels) {
         let near = known.chunks_exact(channels).chain(new.chunks_exact(channels)).any(|other| {
             let square: f32 = centre.iter().zip(other).map(|(a, b)| (a - b) * (a - b)).sum();
-            square < bandwidth * bandwidth
+            square < distance * distance
         });
         if !near {
             new.extend_from_slice(centre);

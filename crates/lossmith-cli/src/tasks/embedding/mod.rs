@@ -34,14 +34,27 @@ pub struct EmbeddingRecipe {
     pub loss: String,
     /// A folder of labelled images, or `sticks` or `rosettes`.
     pub data: String,
+    /// The pictures that are made where data is `sticks` or `rosettes`.
+    pub made: Made,
     /// Network and training.
     pub model: Recipe,
+}
+
+/// How many pictures are made; they are as large as what the network sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Made {
+    /// To train on.
+    pub train: usize,
+    /// To judge by.
+    pub test: usize,
 }
 
 /// The data that a recipe names: generated, or a folder.
 pub fn data(recipe: &EmbeddingRecipe) -> anyhow::Result<LabelledSet> {
     let made = |kind| {
-        let scenes = Scenes { side: recipe.model.side.max(32), ..Scenes::new(kind, recipe.model.seed) };
+        let Made { train, test } = recipe.made;
+        let scenes = Scenes { side: recipe.model.side.max(32), train, test, ..Scenes::new(kind, recipe.model.seed) };
         Ok(scenes.make()?)
     };
     match recipe.data.as_str() {

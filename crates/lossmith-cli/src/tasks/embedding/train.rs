@@ -1,21 +1,23 @@
 //! `lossmith train embedding`.
 
-use std::io::Write;
-use std::path::PathBuf;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use lossmith::metric::instances::{Mode, Overlaps, Scores, Summary};
-use lossmith_burn::embedding::{Cluster, Given, Model, Step, train};
+use lossmith::loss::Loss;
+use lossmith_burn::embedding::{Cluster, Given, Model, Step, train_from};
 use lossmith_data::label_images::{self, LabelledSet, Sample};
 use serde_json::json;
 
-use super::{EmbeddingRecipe, PRESETS, WEIGHTS, data};
+use super::{EmbeddingRecipe, PRESETS, WEIGHTS, data, open};
 use crate::commands::read_loss;
 use crate::interrupt;
 use crate::output::{self, Answer, Table};
 use crate::recipe;
 use crate::run::Run;
+use crate::tasks::resume::{Keeper, Saving};
 
 /// The arguments of `train embedding`.
 #[derive(Debug, clap::Args)]
@@ -23,7 +25,8 @@ use crate::run::Run;
 Examples:\n  \
 lossmith train embedding\n  \
 lossmith train embedding --data nuclei --epochs 20 --out runs/nuclei\n  \
-lossmith train embedding --data sticks --loss 'discriminative(norm=l1)' --set model.batch=8\n\n\
+lossmith train embedding --data sticks --loss 'discriminative(norm=l1)' --set model.batch=8\n  \
+lossmith train embedding --resume runs/nuclei\n\n\
 A folder holds NAME_image.png (or NAME_rgb.png) beside NAME_label.png, or image/NAME.png and label/NAME.png; folders named train and test\n\
 are parts, without them every sixth image is for the test.")]
 pub struct Args {
@@ -54,6 +57,11 @@ pub struct Args {
     /// The folder of the run; a new one under runs/ without it
     #[arg(long, value_name = "RUN")]
     out: Option<PathBuf>,
+    /// Go on with a run that was stopped or killed; its own recipe holds
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "loss", "data", "epochs", "steps", "dim", "seed", "set", "recipe"])]
+    resume: Option<PathBuf>,
+    #[command(flatten)]
+    saving: Saving,
     /// Print the scores as JSON
     #[arg(long)]
     json: bool,
@@ -77,6 +85,9 @@ impl Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Answer> {
+    if let Some(folder) = &args.resume {
+        return go_on(folder, args);
+    }
     let mut recipe = args.recipe()?;
     let loss = read_loss(&recipe.loss)?.build()?;
     let data = data(&recipe)?;
@@ -89,21 +100,54 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     recipe.model.check()?;
     let run = Run::create(args.out.as_deref(), "embedding")?;
     run.write("recipe.toml", recipe::to_text(&recipe)?.as_bytes())?;
-    interrupt::listen();
+    let model = trained(&run, &recipe, loss.as_ref(), &data, args.saving)?;
+    report(&run, &model, &data, args.json)
+}
 
-    let mut log = Vec::new();
+/// Goes on with a run; one that is finished is only scored again.
+fn go_on(folder: &Path, args: &Args) -> anyhow::Result<Answer> {
+    let run = Run::open(folder)?;
+    let recipe: EmbeddingRecipe = recipe::parse_text(&run.read("recipe.toml")?)
+        .with_context(|| format!("{}: no run of `train embedding`", folder.display()))?;
+    let data = data(&recipe)?;
+    let model = if run.path(WEIGHTS).is_file() {
+        tracing::info!("{}: the training is finished", folder.display());
+        open(&run)?
+    } else {
+        trained(&run, &recipe, read_loss(&recipe.loss)?.build()?.as_ref(), &data, args.saving)?
+    };
+    report(&run, &model, &data, args.json)
+}
+
+/// Trains, from where the run stands, and leaves log and weights in it.
+fn trained(
+    run: &Run,
+    recipe: &EmbeddingRecipe,
+    loss: &dyn Loss,
+    data: &LabelledSet,
+    saving: Saving,
+) -> anyhow::Result<Model> {
+    interrupt::listen();
+    let (mut keeper, state) = Keeper::open(run, saving)?;
     let bar = progress(recipe.model.steps);
-    let model = train(&data.train, &recipe.model, loss.as_ref(), |step| {
+    let mut kept = Ok(());
+    let model = train_from(&data.train, &recipe.model, loss, state.as_ref(), &mut |step, save| {
         bar.set_position(step.step as u64);
         bar.set_message(format!("loss {:.4}, foreground {:.4}", step.loss, step.foreground));
-        // Writing to memory does not fail.
-        let _ = writeln!(log, "{}", line(step));
-        !interrupt::asked()
-    })?;
+        keeper.step(&line(step), save).unwrap_or_else(|e| {
+            kept = Err(e);
+            ControlFlow::Break(())
+        })
+    });
     bar.finish_and_clear();
-    run.write("log.jsonl", &log)?;
+    kept?;
+    // The course of a training that failed is what its user needs most.
+    keeper.write_log()?;
+    let model = model?;
+    keeper.check_stopped("train embedding")?;
     run.write(WEIGHTS, &model.to_bytes()?)?;
-    report(&run, &model, &data, args.json)
+    keeper.finish()?;
+    Ok(model)
 }
 
 fn progress(steps: usize) -> ProgressBar {

@@ -4,6 +4,7 @@ pub mod compare;
 pub mod model;
 pub mod predict;
 pub mod score;
+pub mod search;
 pub mod train;
 pub mod trials;
 

@@ -47,9 +47,14 @@ impl Model {
         Ok(Self { about, network })
     }
 
+    /// Whether a run has its model: the last file of a training.
+    pub fn is_in(run: &Run) -> bool {
+        run.path(ABOUT).is_file()
+    }
+
     /// Writes the model into a run.
     pub fn save(&self, run: &Run) -> anyhow::Result<()> {
-        weights::save(&self.network, &run.path(WEIGHTS))?;
+        run.write(WEIGHTS, &weights::to_bytes(&self.network)?)?;
         run.write_json(ABOUT, &self.about)?;
         Ok(())
     }

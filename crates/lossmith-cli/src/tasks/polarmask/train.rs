@@ -1,12 +1,12 @@
 //! `lossmith train polarmask`.
 
-use std::io::Write;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use burn::tensor::Device;
 use indicatif::{ProgressBar, ProgressStyle};
+use lossmith_burn::checkpoint::{Checkpoint, Save};
 use lossmith_burn::polarmask::{Progress, continue_from, draw, samples};
 use lossmith_data::instance_set::{InstanceSet, Part};
 use serde_json::json;
@@ -18,6 +18,7 @@ use crate::commands::read_loss;
 use crate::output::{self, Answer, Table};
 use crate::plot::{Axis, Chart, Series};
 use crate::run::Run;
+use crate::tasks::resume::{Keeper, Saving};
 use crate::{interrupt, recipe};
 
 /// The arguments of `train polarmask`.
@@ -26,7 +27,8 @@ use crate::{interrupt, recipe};
 Examples:\n  \
 lossmith train polarmask\n  \
 lossmith train polarmask --data nuclei --set network.width=512 --set network.height=512 --out runs/nuclei\n  \
-lossmith train polarmask --data gt.json --images photos --backbone resnet50 --weights resnet50.pth\n\n\
+lossmith train polarmask --data gt.json --images photos --backbone resnet50 --weights resnet50.pth\n  \
+lossmith train polarmask --resume runs/nuclei\n\n\
 A folder holds train.json, test.json and images/ (as `data make shapes` writes), COCO's annotations/ beside train*/ and val*/, or label\n\
 images (NAME_label.png beside NAME_image.png). Of a single file every sixth picture is for the test.")]
 pub struct Args {
@@ -38,12 +40,20 @@ pub struct Args {
     /// The folder of the run; a new one under runs/ without it
     #[arg(long, value_name = "RUN")]
     out: Option<PathBuf>,
+    /// Go on with a run that was stopped or killed; its own recipe holds
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "loss", "data", "images", "backbone", "weights", "rays", "epochs", "seed", "set", "recipe"])]
+    resume: Option<PathBuf>,
+    #[command(flatten)]
+    saving: Saving,
     /// Print the scores as JSON
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Answer> {
+    if let Some(folder) = &args.resume {
+        return go_on(folder, args);
+    }
     let mut recipe = args.common.recipe()?;
     if let Some(loss) = &args.loss {
         // The text in the run must not depend on a file that may change.
@@ -53,27 +63,52 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     let session = Session::new(&recipe, &data)?;
     let run = Run::create(args.out.as_deref(), "polarmask")?;
     run.write("recipe.toml", recipe::to_text(&recipe)?.as_bytes())?;
-    interrupt::listen();
+    let model = trained(&run, &recipe, &session, args.saving)?;
+    judge(&run, &model, &data, args.json)
+}
 
-    let mut log = Log::new();
-    let trained = session.train(&recipe, |progress| {
-        log.step(progress);
-        if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+/// Goes on with a run; one that is finished is only scored again.
+fn go_on(folder: &Path, args: &Args) -> anyhow::Result<Answer> {
+    let run = Run::open(folder)?;
+    let recipe: Recipe = recipe::parse_text(&run.read("recipe.toml")?)
+        .with_context(|| format!("{}: no run of `train polarmask`", folder.display()))?;
+    let data = recipe.data()?;
+    let model = if Model::is_in(&run) {
+        tracing::info!("{}: the training is finished", folder.display());
+        Model::open(&run)?
+    } else {
+        trained(&run, &recipe, &Session::new(&recipe, &data)?, args.saving)?
+    };
+    judge(&run, &model, &data, args.json)
+}
+
+/// Trains, from where the run stands, and leaves log and model in it.
+fn trained(run: &Run, recipe: &Recipe, session: &Session<'_>, saving: Saving) -> anyhow::Result<Model> {
+    interrupt::listen();
+    let (keeper, state) = Keeper::open(run, saving)?;
+    let mut log = Log::new(keeper);
+    let mut kept = Ok(());
+    let trained = session.train_from(recipe, state.as_ref(), |progress, save| {
+        log.step(progress, save).unwrap_or_else(|e| {
+            kept = Err(e);
+            ControlFlow::Break(())
+        })
     });
+    kept?;
     // The course of a training that failed is what its user needs most.
-    log.write(&run)?;
+    log.write(run)?;
     let model = trained?;
-    model.save(&run)?;
-    if interrupt::asked() {
-        let folder = run.folder().display();
-        return Err(anyhow!(
-            "stopped on request; what was learned so far is in {folder}: begin from it with --weights {folder}"
-        ));
-    }
-    let scores = score(&model, &data.test)?;
+    log.keeper.check_stopped("train polarmask")?;
+    model.save(run)?;
+    log.keeper.finish()?;
+    Ok(model)
+}
+
+fn judge(run: &Run, model: &Model, data: &InstanceSet, json: bool) -> anyhow::Result<Answer> {
+    let scores = score(model, &data.test)?;
     run.write_json("scores.json", &scores)?;
-    pictures(&run, &model, &data.test)?;
-    report(&run, &scores, args.json)
+    pictures(run, model, &data.test)?;
+    report(run, &scores, json)
 }
 
 /// A network about to be trained, and what it is to learn.
@@ -100,76 +135,99 @@ impl<'a> Session<'a> {
 
     /// Trains, and chooses the score from which detections are sure.
     pub fn train(&self, recipe: &Recipe, mut watch: impl FnMut(&Progress) -> ControlFlow<()>) -> anyhow::Result<Model> {
+        self.train_from(recipe, None, |progress, _| watch(progress))
+    }
+
+    /// The same, from where an earlier training by this recipe stood.
+    pub fn train_from(
+        &self,
+        recipe: &Recipe,
+        state: Option<&Checkpoint>,
+        watch: impl FnMut(&Progress, &Save<'_>) -> ControlFlow<()>,
+    ) -> anyhow::Result<Model> {
+        let mut model = self.fit(recipe, state, watch)?;
+        if !interrupt::asked() {
+            model.about.sure = surest(&model, &self.data.train)?;
+        }
+        Ok(model)
+    }
+
+    /// Trains, and nothing else: every detection of score 0.5 counts as sure.
+    pub fn fit(
+        &self,
+        recipe: &Recipe,
+        state: Option<&Checkpoint>,
+        mut watch: impl FnMut(&Progress, &Save<'_>) -> ControlFlow<()>,
+    ) -> anyhow::Result<Model> {
         let (about, device) = (self.about.clone(), Device::flex().autodiff());
         device.seed(recipe.train.seed);
         let mut network = about.network.init(&device)?;
         if !recipe.weights.is_empty() {
             begin_from(&mut network, &recipe.weights)?;
         }
-        let network = continue_from(network, &about.network, &recipe.train, &self.samples, &device, &mut watch)?;
-        let mut model = Model { about, network };
-        if !interrupt::asked() {
-            model.about.sure = surest(&model, &self.data.train)?;
-        }
-        Ok(model)
+        let network = continue_from(network, &about.network, &recipe.train, &self.samples, &device, state, &mut watch)?;
+        Ok(Model { about, network })
     }
 }
+
+/// The names of the parts of the loss, in the order of a line of the log.
+const PARTS: [&str; 3] = ["class", "rays", "centerness"];
 
 /// The course of a training: a bar, a file with a line for each step, a picture.
-struct Log {
+struct Log<'r> {
     bar: ProgressBar,
-    lines: Vec<u8>,
-    parts: Vec<[(&'static str, f64); 3]>,
-    /// Those of the present epoch.
-    epoch: Vec<[(&'static str, f64); 3]>,
+    keeper: Keeper<'r>,
+    /// The parts at the steps of the present epoch.
+    epoch: Vec<[f64; 3]>,
 }
 
-impl Log {
-    fn new() -> Self {
+impl<'r> Log<'r> {
+    fn new(keeper: Keeper<'r>) -> Self {
         let style = ProgressStyle::with_template("{bar:30} step {pos}/{len}, {eta} left, {msg}");
         let bar = ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self { bar, lines: Vec::new(), parts: Vec::new(), epoch: Vec::new() }
+        Self { bar, keeper, epoch: Vec::new() }
     }
 
-    fn step(&mut self, progress: &Progress) {
+    fn step(&mut self, progress: &Progress, save: &Save<'_>) -> anyhow::Result<ControlFlow<()>> {
         self.bar.set_length(progress.steps as u64);
         self.bar.set_position(progress.step as u64);
-        let [class, rays, centerness] = progress.parts.map(|part| part.1);
+        let parts @ [class, rays, centerness] = progress.parts.map(|part| part.1);
         self.bar.set_message(format!("class {class:.3}, rays {rays:.3}, centerness {centerness:.3}"));
-        let line = json!({ "step": progress.step, "epoch": progress.epoch, "class": class, "rays": rays, "centerness": centerness });
-        // Writing to memory does not fail.
-        let _ = writeln!(self.lines, "{line}");
-        self.parts.push(progress.parts);
-        self.epoch.push(progress.parts);
+        self.epoch.push(parts);
         if progress.ends_epoch {
             let epoch = std::mem::take(&mut self.epoch);
-            let mean = |part: usize| epoch.iter().map(|p| p[part].1).sum::<f64>() / epoch.len() as f64;
+            let mean = |part: usize| epoch.iter().map(|p| p[part]).sum::<f64>() / epoch.len() as f64;
             let (class, rays, centerness) = (mean(0), mean(1), mean(2));
             let said =
                 format!("epoch {}: class {class:.4}, rays {rays:.4}, centerness {centerness:.4}", progress.epoch);
             self.bar.suspend(|| tracing::info!("{said}"));
         }
+        let line = json!({ "step": progress.step, "epoch": progress.epoch, "class": class, "rays": rays, "centerness": centerness });
+        self.keeper.step(&line, save)
     }
 
     fn write(&self, run: &Run) -> anyhow::Result<()> {
         self.bar.finish_and_clear();
-        run.write("log.jsonl", &self.lines)?;
-        run.write("training.svg", self.chart().draw().file().as_bytes())?;
+        self.keeper.write_log()?;
+        run.write("training.svg", self.chart()?.draw().file().as_bytes())?;
         Ok(())
     }
 
     /// The parts of the loss, each point the mean over as many steps as make a hundred points.
-    fn chart(&self) -> Chart {
-        let window = self.parts.len().div_ceil(100).max(1);
-        let series = (0..3).map(|part| {
-            let points = self.parts.chunks(window).enumerate().map(move |(at, some)| {
-                let mean = some.iter().map(|parts| parts[part].1).sum::<f64>() / some.len() as f64;
+    /// Read from the log's text, so that a training that was resumed draws the same.
+    fn chart(&self) -> anyhow::Result<Chart> {
+        let lines = self.keeper.log().lines().map(serde_json::from_str);
+        let lines: Vec<serde_json::Value> = lines.collect::<Result<_, _>>().context("log.jsonl")?;
+        let window = lines.len().div_ceil(100).max(1);
+        let series = PARTS.map(|part| {
+            let points = lines.chunks(window).enumerate().map(move |(at, some)| {
+                let mean = some.iter().filter_map(|line| line[part].as_f64()).sum::<f64>() / some.len() as f64;
                 ((at * window + some.len()) as f64, mean)
             });
-            Series::line(self.parts.first().map_or("", |parts| parts[part].0), points.collect::<Vec<_>>())
+            Series::line(part, points.collect::<Vec<_>>())
         });
-        let series = series.collect();
-        Chart { title: "Losses while training".to_owned(), x: Axis::new("step"), y: Axis::new("loss"), series }
+        let title = "Losses while training".to_owned();
+        Ok(Chart { title, x: Axis::new("step"), y: Axis::new("loss"), series: series.into() })
     }
 }
 

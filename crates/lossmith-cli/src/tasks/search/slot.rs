@@ -44,9 +44,22 @@ pub struct Slot {
 impl<T: DeserializeOwned> SlotRecipe<T> {
     /// Reads a recipe: the sections of a search with the task's preset under `task`, changed by a file and by `--set`.
     pub fn load(task: Presets, slot: &str, choice: &str, set: &[String]) -> anyhow::Result<Self> {
+        Self::load_changed(task, &[], slot, choice, set)
+    }
+
+    /// The same where a task wants other sections than all begin with: `changes` are as `--set` has them, and come before the file.
+    pub fn load_changed(
+        task: Presets,
+        changes: &[&str],
+        slot: &str,
+        choice: &str,
+        set: &[String],
+    ) -> anyhow::Result<Self> {
         let mut table: Table = SECTIONS.parse().context("recipes/slot-laptop.toml")?;
         let preset = if choice == "full" { task.full } else { task.laptop };
         table.insert("task".to_owned(), Value::Table(preset.parse().context("the task's preset")?));
+        let changes: Vec<String> = changes.iter().map(|c| (*c).to_owned()).collect();
+        let table = recipe::load_table(table, None, &changes)?;
         let file = (!["laptop", "full"].contains(&choice)).then_some(Path::new(choice));
         let mut all = vec![format!("slot.name=\"{slot}\"")];
         all.extend_from_slice(set);
