@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use lossmith::metric::instances::{Mode, Overlaps, Scores, Summary};
 use lossmith::loss::Loss;
+use lossmith::metric::instances::{Mode, Overlaps, Scores, Summary};
 use lossmith_burn::embedding::{Cluster, Given, Model, Step, train_from};
 use lossmith_data::label_images::{self, LabelledSet, Sample};
 use serde_json::json;
