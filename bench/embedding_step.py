@@ -34,7 +34,7 @@ class Block(nn.Module):
 class Net(nn.Module):
     def __init__(self, dim, widths):
         super().__init__()
-        self.down = nn.ModuleList(Block(a, b) for a, b in zip((5, *widths), widths))
+        self.down = nn.ModuleList(Block(a, b) for a, b in zip((6, *widths), widths))
         self.up = nn.ModuleList(Block(a + b, b) for a, b in zip(widths[:0:-1], widths[-2::-1]))
         self.embedding, self.foreground = nn.Conv2d(widths[0], dim, 1), nn.Conv2d(widths[0], 1, 1)
 

@@ -55,7 +55,7 @@ fn forward(config: &PolarMaskConfig, samples: &[Sample], rounds: usize) -> Resul
 fn steps(config: &PolarMaskConfig, samples: &[Sample], rounds: usize) -> Result<Vec<f64>, Fault> {
     let settings = TrainSettings { epochs: rounds + 1, batch: samples.len(), rate: 1e-5, ..TrainSettings::default() };
     let (mut times, mut last) = (Vec::new(), Instant::now());
-    train(config, &settings, samples, &Device::flex().autodiff(), &mut |_| {
+    train(config, &settings, samples, &Device::flex().autodiff(), &mut |_, _| {
         times.push(last.elapsed().as_secs_f64() * 1e3);
         last = Instant::now();
         ControlFlow::Continue(())

@@ -95,7 +95,8 @@ fn a_training_that_was_killed_goes_on_and_ends_in_the_same_bytes() {
     // Eight steps an epoch: it is stopped within the first and the second one.
     let made = ["--set", "made.train=16", "--set", "made.test=4", "--set", "train.batch=2", "--epochs", "3"];
     let train = [&["train", "polarmask"], &made[..], &TINY].concat();
-    let files = ["recipe.toml", "log.jsonl", "model.safetensors", "model.json", "training.svg", "scores.json", "test-1.png"];
+    let files =
+        ["recipe.toml", "log.jsonl", "model.safetensors", "model.json", "training.svg", "scores.json", "test-1.png"];
     stopped::ends_in_the_same_bytes(&train, folder.path(), &files);
 }
 

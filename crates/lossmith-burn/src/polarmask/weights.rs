@@ -101,10 +101,8 @@ pub fn load_own(network: &mut PolarMask, path: &Path) -> Result<(), WeightsError
 pub fn to_bytes(network: &PolarMask) -> Result<Vec<u8>, WeightsError> {
     let refused = |e: &dyn std::fmt::Display| WeightsError::Unwritten(e.to_string());
     // One entry of metadata: Burn's own three are written in random order, and the same weights are to be the same bytes.
-    let mut store = SafetensorsStore::from_bytes(None)
-        .skip_enum_variants(true)
-        .clear_metadata()
-        .metadata("format", "safetensors");
+    let mut store =
+        SafetensorsStore::from_bytes(None).skip_enum_variants(true).clear_metadata().metadata("format", "safetensors");
     network.save_into(&mut store).map_err(|e| refused(&e))?;
     store.get_bytes().map_err(|e| refused(&e))
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use lossmith::metric::instances::{Mode, Overlaps, Scores, Summary};
 use lossmith::loss::Loss;
+use lossmith::metric::instances::{Mode, Overlaps, Scores, Summary};
 use lossmith_burn::embedding::{Cluster, Given, Model, Step, train_from};
 use lossmith_data::label_images::{self, LabelledSet, Sample};
 use serde_json::json;
@@ -170,7 +170,7 @@ fn report(run: &Run, model: &Model, data: &LabelledSet, json: bool) -> anyhow::R
         scores.push(score(sample, &found.labels.ids)?);
         if at < PICTURES {
             let overlay = label_images::overlay(&sample.picture, &found.labels);
-            label_images::write_picture(&run.path(&format!("test-{}.png", at + 1)), &overlay)?;
+            run.write(&format!("test-{}.png", at + 1), &label_images::png(&overlay)?)?;
         }
     }
     let Some(summary) = Summary::of(&scores) else {

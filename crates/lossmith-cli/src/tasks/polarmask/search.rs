@@ -106,8 +106,7 @@ impl Args {
         let slot = self.slot.as_deref().unwrap_or_default();
         let mut set = self.set.clone();
         set.extend(self.seed.iter().map(|seed| format!("seed={seed}")));
-        let mut recipe: SlotRecipe<Recipe> =
-            SlotRecipe::load_changed(PRESETS, &CHANGES, slot, &self.recipe, &set)?;
+        let mut recipe: SlotRecipe<Recipe> = SlotRecipe::load_changed(PRESETS, &CHANGES, slot, &self.recipe, &set)?;
         for (value, key) in [(&self.data, &mut recipe.task.data), (&self.images, &mut recipe.task.images)] {
             if let Some(value) = value {
                 key.clone_from(value);
