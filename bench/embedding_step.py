@@ -68,7 +68,7 @@ def discriminative(embedding, labels, count):
 def torch_seconds(steps, batch, side, dim, widths, count=12):
     net = Net(dim, widths)
     optimiser = torch.optim.Adam(net.parameters(), 1e-3)
-    x = torch.randn(batch, 5, side, side)
+    x = torch.randn(batch, 6, side, side)
     labels = torch.randint(0, count + 1, (batch, side // 8, side // 8)).repeat_interleave(8, 1).repeat_interleave(8, 2)
     times = []
     for _ in range(steps):

@@ -1,12 +1,12 @@
 """Samples per second of the fitness engine and of PyTorch eager, interleaved, on the same network and batch.
 
     cargo build --release -p lossmith-nets --example fitness
-    python bench/fitness.py [--rounds 5] [mlp lenet alexnet-cifar]
+    python bench/fitness.py [--rounds 5] [--bf16] [mlp lenet alexnet-cifar]
 
 Ours: two candidates on two threads, and one candidate on two. PyTorch: one process with two threads, and two processes
 with one thread each; the better of the two medians is the peer. Ratios are taken round by round, so that what else the
 machine does weighs on both sides. The second column is samples per second of processor time, which is steady on a busy
-machine; only the first says how well two threads are used.
+machine; only the first says how well two threads are used. With --bf16 PyTorch trains under bf16 autocast.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def network(name, nn):
         nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(), pool(), nn.Flatten(), nn.Linear(256, 10))
 
 
-def torch_worker(name, threads):
+def torch_worker(name, threads, bf16):
     """Trains and prints samples per second; waits for a line on stdin, so that several start together."""
     import torch
     from torch import nn
@@ -55,7 +55,9 @@ def torch_worker(name, threads):
         for step in range(steps):
             picked = order[step * batch % (5000 - batch):][:batch]
             optimizer.zero_grad()
-            nn.functional.cross_entropy(net(images[picked]), labels[picked]).backward()
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                loss = nn.functional.cross_entropy(net(images[picked]), labels[picked])
+            loss.backward()
             optimizer.step()
 
     train(5)
@@ -67,8 +69,8 @@ def torch_worker(name, threads):
     print(samples / (time.perf_counter() - start), samples / (time.process_time() - processor), flush=True)
 
 
-def torch_rate(name, processes, threads):
-    command = [sys.executable, __file__, "--worker", name, str(threads)]
+def torch_rate(name, processes, threads, bf16):
+    command = [sys.executable, __file__, "--worker", name, str(threads), str(int(bf16))]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
     workers = [subprocess.Popen(command, **pipes) for _ in range(processes)]
@@ -91,16 +93,17 @@ def our_rate(name, candidates):
 
 def main():
     if sys.argv[1:2] == ["--worker"]:
-        return torch_worker(sys.argv[2], int(sys.argv[3]))
+        return torch_worker(sys.argv[2], int(sys.argv[3]), sys.argv[4] == "1")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", default=["mlp", "lenet"], choices=[*SETTINGS, []])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--bf16", action="store_true")
     arguments = parser.parse_args()
     kinds = {
         "lossmith, 2 candidates": lambda n: our_rate(n, 2),
         "lossmith, 1 candidate": lambda n: our_rate(n, 1),
-        "PyTorch, 1 process x 2 threads": lambda n: torch_rate(n, 1, 2),
-        "PyTorch, 2 processes x 1 thread": lambda n: torch_rate(n, 2, 1),
+        "PyTorch, 1 process x 2 threads": lambda n: torch_rate(n, 1, 2, arguments.bf16),
+        "PyTorch, 2 processes x 1 thread": lambda n: torch_rate(n, 2, 1, arguments.bf16),
     }
     for name in arguments.networks:
         rounds = [{kind: rate(name) for kind, rate in kinds.items()} for _ in range(arguments.rounds)]

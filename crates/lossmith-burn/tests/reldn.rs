@@ -29,6 +29,7 @@ fn world() -> World {
 
 fn config(semantic: bool, spatial: bool, visual: bool) -> Config {
     Config {
+        prior: 0.0,
         classes: 4,
         predicates: 2,
         semantic,

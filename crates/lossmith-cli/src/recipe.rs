@@ -81,7 +81,8 @@ fn merge(table: &mut Table, changes: Table, prefix: &str) -> anyhow::Result<()> 
     Ok(())
 }
 
-fn assign(table: &mut Table, assignment: &str) -> anyhow::Result<()> {
+/// Changes one key of a table: `dotted.key=value`.
+pub fn assign(table: &mut Table, assignment: &str) -> anyhow::Result<()> {
     let Some((path, text)) = assignment.split_once('=') else { bail!("expected key=value") };
     let (path, text) = (path.trim(), text.trim());
     let mut keys = path.split('.').peekable();

@@ -63,6 +63,9 @@ fn make_train_predict_and_explain() {
     assert_eq!(json(out.lines().next().unwrap())["relations"].as_array().unwrap().len(), 5);
     assert!(fs::read_to_string(path("pictures/scene-3.svg")).unwrap().starts_with("<svg"));
 
+    let (code, whole, err) = lossmith(&["predict", "cmat", "--model", &run, &data, "--top", "5"]);
+    assert!(code == 0 && whole == out, "a folder's test part is its file's scenes: {err}");
+
     let explain = ["predict", "cmat", "--model", &run, &test, "--scene", "2", "--explain"];
     let (code, out, err) = lossmith(&[&explain[..], &["0"]].concat());
     assert!(code == 0 && out.contains("had it been") && out.contains("is chosen (*)"), "{out}{err}");

@@ -156,3 +156,46 @@ fn a_slot_of_another_task_is_searched_with_its_metric() {
     assert!(output.status.code() == Some(2) && message.contains("it has: pull, push, regularise"), "{message}");
     assert!(!folder.join("margin").exists());
 }
+
+/// Kills a search after a while, goes on with it, and compares with one that ran through.
+fn slots_survive_a_kill(slot: [&str; 2], recipe: &str, published: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("tiny.toml"), recipe).unwrap();
+    let arguments = |run: &'static str| ["search", slot[0], "--slot", slot[1], "--recipe", "tiny.toml", "--out", run];
+    let output = lossmith(folder, &arguments("whole"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let found = fs::read_to_string(folder.join("whole/found.loss")).unwrap();
+    assert!(found.starts_with(&format!("{published}({}=\"", slot[1])), "{found}");
+
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lossmith"));
+    let quiet = command.current_dir(folder).args(arguments("killed")).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut search = quiet.spawn().unwrap();
+    while !folder.join("killed/run.json").exists() && search.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    search.kill().unwrap();
+    search.wait().unwrap();
+    let output = lossmith(folder, &["search", slot[0], "--resume", "killed"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for file in ["found.loss", "result.json"] {
+        let bytes = |run: &str| fs::read(folder.join(run).join(file)).unwrap();
+        assert!(bytes("whole") == bytes("killed"), "{file}");
+    }
+}
+
+const TINY: &str = "[search]\npopulation = 8\ngenerations = 2\nsteps = 4\nconfirm = 1\n\
+    [search.savings]\nhalving_steps = 2\n[cma_es]\ngenerations = 1\n[compare]\nseeds = 2\n";
+
+#[test]
+fn a_surrogate_is_searched_and_survives_a_kill() {
+    let task = "[task.data]\ntrain = 40\ntest = 12\n[task.agents]\nhidden = 8\npair = 4\n[task.train]\nepochs = 1\npolicy_epochs = 2\n";
+    slots_survive_a_kill(["cmat", "surrogate"], &format!("{TINY}{task}"), "counterfactual-critic");
+}
+
+#[test]
+fn a_margin_is_searched_and_survives_a_kill() {
+    let task = "[task.data]\ntrain = 40\ntest = 20\n[task.train]\nepochs = 4\nbatch = 8\n";
+    slots_survive_a_kill(["reldn", "margin"], &format!("{TINY}{task}"), "graphical-contrastive");
+}

@@ -72,11 +72,22 @@ pub const FORMATS: &[Format] = &[
     },
 ];
 
-/// What the folder holds.
+/// The one data set that is a file.
+static VISUAL_GENOME: Format = Format {
+    name: "Visual Genome",
+    files: "VG-SGG.h5 and VG-SGG-dicts.json",
+    is_here: |_| false,
+    describe: describe_graphs,
+};
+
+/// What the folder, or VG-SGG.h5, holds.
 ///
 /// # Errors
 /// No such folder, or nothing in it that is known; the error says what was looked for.
 pub fn recognise(folder: &Path) -> Result<&'static Format> {
+    if scene_graphs::is_h5(folder) {
+        return Ok(&VISUAL_GENOME);
+    }
     let names = names(folder)?;
     FORMATS.iter().find(|format| (format.is_here)(&names)).ok_or_else(|| unknown(folder, FORMATS.iter(), names.len()))
 }

@@ -46,7 +46,7 @@ pub fn read(path: &Path, part: Part, nodes: Nodes, dictionary: Option<&Path>) ->
         return vrd::read(path, split, nodes);
     }
     match path.extension().and_then(|e| e.to_str()) {
-        Some("h5" | "hdf5") => {
+        _ if is_h5(path) => {
             let beside: PathBuf = path.with_file_name("VG-SGG-dicts.json");
             let split = if part == Part::Train { visual_genome::Split::Train } else { visual_genome::Split::Test };
             visual_genome::read_h5(path, dictionary.unwrap_or(&beside), split)
@@ -58,4 +58,9 @@ pub fn read(path: &Path, part: Part, nodes: Nodes, dictionary: Option<&Path>) ->
             set => set,
         },
     }
+}
+
+/// Whether the name is that of an HDF5 file.
+pub fn is_h5(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e == "h5" || e == "hdf5")
 }

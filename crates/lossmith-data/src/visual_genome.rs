@@ -45,7 +45,7 @@ struct Dictionary {
 /// Reads one split of an h5 file and its dictionary; images without a box or a relation are left out, as published.
 ///
 /// # Errors
-/// Another schema, numbers that do not fit together, or a class without a name.
+/// Another schema, numbers that do not fit together, a class without a name, or only validation images to train on.
 pub fn read_h5(h5: &Path, dictionary: &Path, split: Split) -> Result<GraphSet> {
     let names: Dictionary = read_json(dictionary)?;
     let vocabulary = Vocabulary {
@@ -63,6 +63,14 @@ pub fn read_h5(h5: &Path, dictionary: &Path, split: Split) -> Result<GraphSet> {
     let images = match split {
         Split::Test => images,
         Split::Validation => images.into_iter().take(VALIDATION).collect(),
+        Split::Train if (1..=VALIDATION).contains(&images.len()) => {
+            let message = format!(
+                "has {} training images with relations, and the first {VALIDATION} are for validation, as published: none is left to train on; \
+                 smaller data sets are read as graph JSON",
+                images.len()
+            );
+            return Err(DataError::content(h5, message));
+        }
         Split::Train => images.into_iter().skip(VALIDATION).collect(),
     };
     let set = GraphSet { vocabulary, images };
@@ -321,7 +329,8 @@ mod tests {
         assert_eq!(graph.boxes, [[7.0, 8.0, 12.0, 12.0], [18.0, 18.0, 22.0, 22.0]]);
         assert_eq!((graph.labels.clone(), graph.relations[0].subject), (vec![2, 1], 1));
         assert_eq!(fake.read(Split::Validation).unwrap().images.len(), 1);
-        assert_eq!(fake.read(Split::Train).unwrap().images.len(), 0);
+        let error = fake.read(Split::Train).unwrap_err().to_string();
+        assert!(error.contains("VG-SGG.h5: has 1 training images with relations, and the first 5000"), "{error}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::net::Layer;
 /// So many output pixels, at least, are worth a call of a convolution.
 const PIXELS: usize = 768;
 /// No more images than this at a time.
-const MAX_GROUP: usize = 16;
+const MAX_GROUP: usize = 32;
 /// More parameters than this are a mistake.
 const MAX_PARAMETERS: usize = 1 << 30;
 

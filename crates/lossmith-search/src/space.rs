@@ -21,8 +21,8 @@ pub enum Space {
         loss: String,
         /// The slot.
         slot: String,
-        /// What the slot's variables can be: the formula must be finite there.
-        range: [f64; 2],
+        /// What the slot's variables can be, one range for all or one for each: the formula must be finite there.
+        ranges: Vec<[f64; 2]>,
     },
 }
 
@@ -30,10 +30,14 @@ impl Space {
     /// The slot of a loss of the catalogue.
     ///
     /// # Errors
-    /// No such loss or slot, in words.
-    pub fn kernel(loss: &str, slot: &str, range: [f64; 2]) -> Result<Self, String> {
-        slot_of(loss, slot)?;
-        Ok(Self::Kernel { loss: loss.to_owned(), slot: slot.to_owned(), range })
+    /// No such loss or slot, or neither one range nor as many as variables, in words.
+    pub fn kernel(loss: &str, slot: &str, ranges: Vec<[f64; 2]>) -> Result<Self, String> {
+        let (_, variables) = slot_of(loss, slot)?;
+        if ranges.len() != 1 && ranges.len() != variables.len() {
+            let names = variables.join(", ");
+            return Err(format!("expected one range or one for each of {names}, found {}", ranges.len()));
+        }
+        Ok(Self::Kernel { loss: loss.to_owned(), slot: slot.to_owned(), ranges })
     }
 
     /// The names that a formula may use; none for a slot that does not exist.
@@ -82,7 +86,10 @@ impl Space {
     pub fn probe(&self) -> Probe {
         match self {
             Self::Class { classes } => Probe::class(*classes),
-            Self::Kernel { range: [low, high], .. } => Probe::kernel(self.variables().len() as u8, *low, *high),
+            Self::Kernel { ranges, .. } => {
+                let each = self.variables().iter().enumerate().map(|(at, _)| ranges[at.min(ranges.len() - 1)]);
+                Probe::kernel(&each.collect::<Vec<_>>())
+            }
         }
     }
 
@@ -155,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_kernel_stands_in_its_slot() {
-        let space = Space::kernel("discriminative", "pull", [0.0, 3.0]).unwrap();
+        let space = Space::kernel("discriminative", "pull", vec![[0.0, 3.0]]).unwrap();
         assert_eq!(
             (space.variables(), space.leaves(), space.published()),
             (&["d"][..], &["d"][..], Some("max(d - 0.5, 0)^2"))
@@ -164,9 +171,11 @@ mod tests {
         let text = space.loss(&tree);
         assert_eq!(text, "discriminative(pull=\"d^2\")");
         lossmith::loss::Spec::parse(&text).unwrap().build().unwrap();
-        let error = Space::kernel("discriminative", "margin", [0.0, 1.0]).unwrap_err();
+        let error = Space::kernel("discriminative", "margin", vec![[0.0, 1.0]]).unwrap_err();
         assert_eq!(error, "discriminative has no slot 'margin'; it has: pull, push, regularise");
-        assert!(Space::kernel("nothing", "pull", [0.0, 1.0]).is_err());
+        assert!(Space::kernel("nothing", "pull", vec![[0.0, 1.0]]).is_err());
+        let two = Space::kernel("discriminative", "pull", vec![[0.0, 1.0]; 2]).unwrap_err();
+        assert_eq!(two, "expected one range or one for each of d, found 2");
         let equal = |a: &str, b: &str| {
             let print = |text: &str| space.print(&Expr::parse(text, space.variables()).unwrap()).unwrap();
             print(a).distance(&print(b)) < 1e-9

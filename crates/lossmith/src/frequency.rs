@@ -122,6 +122,66 @@ impl Frequency {
     }
 }
 
+/// Shares that lean on what each of the two classes does with all others, so that few counts, or none, say something too.
+///
+/// ```text
+/// (c_p + w (a_p + b_p)/2) / (sum c + w)        a_p = (subject's counts of p + w m_p) / (its sum + w), b of the object's alike
+/// ```
+///
+/// `m` are the shares of all counts together, `w` is the weight of the prior in counts.
+#[derive(Clone, Debug)]
+pub struct Smoothed<'f> {
+    frequency: &'f Frequency,
+    weight: f64,
+    all: Vec<f64>,
+    subjects: HashMap<u32, Vec<f64>>,
+    objects: HashMap<u32, Vec<f64>>,
+}
+
+impl Frequency {
+    /// With a prior of so many counts, above 0.
+    pub fn smoothed(&self, weight: f64) -> Smoothed<'_> {
+        let none = || vec![0u64; self.width];
+        let (mut all, mut subjects, mut objects) = (none(), HashMap::new(), HashMap::new());
+        for (&(subject, object), counts) in &self.rows {
+            let sums =
+                [&mut all, subjects.entry(subject).or_insert_with(none), objects.entry(object).or_insert_with(none)];
+            for sum in sums {
+                sum.iter_mut().zip(counts).for_each(|(sum, c)| *sum += c);
+            }
+        }
+        let all = leant(&all, &vec![0.0; self.width], 0.0);
+        let shares = |sums: HashMap<u32, Vec<u64>>| {
+            sums.into_iter().map(|(class, counts)| (class, leant(&counts, &all, weight))).collect()
+        };
+        let (subjects, objects) = (shares(subjects), shares(objects));
+        Smoothed { frequency: self, weight, all, subjects, objects }
+    }
+}
+
+/// The shares of counts with a prior; the prior itself where there is neither count nor weight.
+fn leant(counts: &[u64], prior: &[f64], weight: f64) -> Vec<f64> {
+    let sum = counts.iter().sum::<u64>() as f64 + weight;
+    if sum > 0.0 {
+        counts.iter().zip(prior).map(|(&c, &p)| (c as f64 + weight * p) / sum).collect()
+    } else {
+        prior.to_vec()
+    }
+}
+
+impl Smoothed<'_> {
+    /// The shares of a pair of classes: none, then the predicates; they add up to 1.
+    pub fn shares(&self, subject: u32, object: u32) -> Vec<f64> {
+        let of = |side: &HashMap<u32, Vec<f64>>, class: u32| side.get(&class).unwrap_or(&self.all).clone();
+        let prior: Vec<f64> =
+            of(&self.subjects, subject).iter().zip(of(&self.objects, object)).map(|(a, b)| (a + b) / 2.0).collect();
+        match self.frequency.rows.get(&(subject, object)) {
+            Some(counts) => leant(counts, &prior, self.weight),
+            None => prior,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,5 +207,30 @@ mod tests {
         let scores = all.predict(&graph.boxes, &graph.labels, overlapping);
         assert_eq!(scores.pairs, [[0, 1], [1, 0]]);
         assert_eq!(scores.check(), Ok(()));
+    }
+
+    #[test]
+    fn a_prior_leans_on_each_class() {
+        let relation = |subject, object, predicate| Relation { subject, object, predicate };
+        let graph = |labels: Vec<u32>, predicate| SceneGraph {
+            boxes: vec![[0.0, 0.0, 9.0, 9.0], [5.0, 5.0, 14.0, 14.0]],
+            labels,
+            relations: vec![relation(0, 1, predicate)],
+        };
+        let graphs = [graph(vec![0, 1], 1), graph(vec![0, 2], 1), graph(vec![3, 2], 2)];
+        let smoothed = Frequency::count(&graphs, 3, Candidates::All);
+        let smoothed = smoothed.smoothed(2.0);
+        for (s, o) in [(0, 1), (1, 0), (3, 1), (8, 9)] {
+            let shares = smoothed.shares(s, o);
+            assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-12 && shares[3] == 0.0, "{shares:?}");
+        }
+        // Class 3 was never the subject of predicate 1, and 1 never the object of 2; together both may be.
+        let never_met = smoothed.shares(3, 1);
+        assert!(never_met[1] > 0.0 && never_met[2] > 0.0);
+        // (0, 1) counts [2, 1, 0, 0], subject 0 [4, 2, 0, 0], object 1 [2, 1, 0, 0], all [12, 2, 1, 0].
+        let all = 2.0 / 15.0;
+        let (subject, object) = ((2.0 + 2.0 * all) / 8.0, (1.0 + 2.0 * all) / 5.0);
+        assert!((smoothed.shares(0, 1)[1] - (1.0 + subject + object) / 5.0).abs() < 1e-12);
+        assert_eq!(smoothed.shares(8, 9)[1], all);
     }
 }

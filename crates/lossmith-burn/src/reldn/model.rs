@@ -40,6 +40,9 @@ pub struct Config {
     pub predicates: usize,
     /// Whether there is a semantic module.
     pub semantic: bool,
+    /// The weight of the frequency table's prior (`Frequency::smoothed`); 0 for the published table.
+    #[serde(default)]
+    pub prior: f64,
     /// The hidden width of the spatial module, if there is one.
     pub spatial: Option<usize>,
     /// The visual module, if there is one.
@@ -75,6 +78,9 @@ pub struct Image {
 const STRIDE: f64 = 4.0;
 /// Of the normalisation.
 const GROUPS: usize = 8;
+
+/// What a share with a prior cannot fall below: predicates that neither class was ever seen with.
+const PRIOR_FLOOR: f64 = 1e-6;
 
 /// Pairs on the device.
 pub struct Shown {
@@ -195,7 +201,7 @@ impl Config {
         let columns = own.len() + 1;
         let table = self.semantic.then(|| {
             let numbers = match frequency {
-                Some(frequency) => table(frequency, self.classes, own),
+                Some(frequency) => table(frequency, self.prior, self.classes, own),
                 None => vec![0.0; self.classes * self.classes * columns],
             };
             let table = TensorData::new(numbers, [self.classes * self.classes, columns]);
@@ -215,17 +221,26 @@ impl Config {
     }
 }
 
-/// `ln(c / sum c + 1e-3)` of "none of these" and of some predicates, for all pairs of classes.
-fn table(frequency: &Frequency, classes: usize, own: &[u32]) -> Vec<f32> {
+/// Of "none of these" and of some predicates, for all pairs of classes: `ln(c / sum c + 1e-3)` as published, or the logarithm of the
+/// shares with a prior.
+fn table(frequency: &Frequency, prior: f64, classes: usize, own: &[u32]) -> Vec<f32> {
+    let smoothed = (prior > 0.0).then(|| frequency.smoothed(prior));
     let mut numbers = Vec::with_capacity(classes * classes * (own.len() + 1));
     for s in 0..classes as u32 {
         for o in 0..classes as u32 {
-            let counts = frequency.counts(s, o);
-            let sum = counts.iter().sum::<u64>();
-            let grouped: u64 = own.iter().map(|&p| counts[p as usize]).sum();
-            let logit = |c: u64| (c as f64 / (sum as f64 + 1e-8) + 1e-3).ln() as f32;
-            numbers.push(logit(sum - grouped));
-            numbers.extend(own.iter().map(|&p| logit(counts[p as usize])));
+            let shares: Vec<f64> = match &smoothed {
+                Some(smoothed) => smoothed.shares(s, o),
+                None => {
+                    let counts = frequency.counts(s, o);
+                    let sum = counts.iter().sum::<u64>() as f64 + 1e-8;
+                    counts.iter().map(|&c| c as f64 / sum).collect()
+                }
+            };
+            let floor = if smoothed.is_some() { PRIOR_FLOOR } else { 1e-3 };
+            let grouped: f64 = own.iter().map(|&p| shares[p as usize]).sum();
+            let logit = |share: f64| (share + floor).ln() as f32;
+            numbers.push(logit((1.0 - grouped).max(0.0)));
+            numbers.extend(own.iter().map(|&p| logit(shares[p as usize])));
         }
     }
     numbers

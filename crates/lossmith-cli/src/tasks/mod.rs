@@ -13,6 +13,8 @@ use std::path::Path;
 
 use lossmith_search::trial::{Outcome, Trial};
 
+use search::slot::{self, SlotTask};
+
 /// Does the trials of a study: data and recipe of one task.
 pub trait Judge {
     /// Does some trials; `None` for one that was stopped on request.
@@ -33,12 +35,13 @@ pub trait Judge {
 /// # Errors
 /// A task or a recipe that this program does not know; data that cannot be read.
 pub fn judge(task: &str, recipe: &str, data: Option<&Path>) -> anyhow::Result<Box<dyn Judge>> {
-    match task {
-        "classifier" => Ok(Box::new(classifier::judge(recipe, data)?)),
-        "embedding --slot pull" | "embedding --slot push" | "embedding --slot regularise" => {
-            Ok(Box::new(embedding::search::judge(recipe, data)?))
-        }
-        "polarmask --slot rays" => Ok(Box::new(polarmask::search::judge(recipe, data)?)),
-        other => anyhow::bail!("this program does not know the study's task '{other}'"),
+    let (name, slot) = task.split_once(" --slot ").map_or((task, None), |(name, slot)| (name, Some(slot)));
+    match (name, slot) {
+        ("classifier", None) => Ok(Box::new(classifier::judge(recipe, data)?)),
+        (embedding::search::Segmenter::TASK, Some(_)) => slot::judge::<embedding::search::Segmenter>(recipe, data),
+        (polarmask::search::Detector::TASK, Some(_)) => slot::judge::<polarmask::search::Detector>(recipe, data),
+        (cmat::search::Parser::TASK, Some(_)) => slot::judge::<cmat::search::Parser>(recipe, data),
+        (reldn::search::Ranker::TASK, Some(_)) => slot::judge::<reldn::search::Ranker>(recipe, data),
+        _ => anyhow::bail!("this program does not know the study's task '{task}'"),
     }
 }

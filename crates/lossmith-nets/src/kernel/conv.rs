@@ -8,12 +8,14 @@
 //! The gradient of the input is the same correlation, of the output's gradient with the window turned round; a stride
 //! spreads that gradient over a grid with zeros between (its cost grows by the stride squared).
 //!
-//! Where it is less work, all three go by tiles instead ([`winograd`](super::winograd)).
+//! Where it is less work, all three go by tiles instead ([`winograd`](super::winograd)), or, on images hardly larger than
+//! the window, position by position ([`positions`](super::positions)).
 
 #![expect(clippy::needless_range_loop, reason = "a register that is indexed by a variable would live in memory")]
 
 use pulp::{Simd, WithSimd};
 
+use super::positions::Positions;
 use super::simd::dispatch;
 pub use super::winograd::Scratch;
 use super::winograd::Winograd;
@@ -100,6 +102,8 @@ pub struct Conv {
     input_gradients: Vec<usize>,
     /// The way by tiles, where that is less work.
     winograd: Option<Winograd>,
+    /// The way by positions, where many taps of a window lie outside of the image.
+    positions: Option<Positions>,
 }
 
 /// Size, stride and padding of a square window.
@@ -157,6 +161,7 @@ impl Conv {
         Self {
             kernel,
             winograd: Winograd::new(window, channels, &output),
+            positions: Positions::new(window, &output, height, width),
             windows: table(&input, oh, ow, &|y, x| input.cell(y * stride, x * stride)),
             outputs: table(&output, oh, ow, &|y, x| output.at(y, x)),
             gradients: table(&gradient, oh, ow, &|y, x| gradient.at(y, x)),
@@ -226,6 +231,10 @@ impl Conv {
             let (from, to) = ((&self.input, input), (&self.output, output));
             return winograd.correlate(images, from, &packed.0, (Some(bias), relu), to, scratch);
         }
+        if let Some(positions) = &self.positions {
+            let (from, to) = ((&self.input, input), (&self.output, output));
+            return positions.forward(images, from, &packed.0[0], (bias, relu), to);
+        }
         let rows = images * self.output.pixels();
         dispatch(Correlate {
             rows: &self.windows[..rows],
@@ -234,6 +243,8 @@ impl Conv {
             run: self.kernel * self.input.channels,
             input,
             packed: &packed.0[0],
+            first: 0,
+            packed_pitch: self.kernel * self.input.channels,
             bias: Some(bias),
             relu,
             places: &self.outputs[..rows],
@@ -257,6 +268,10 @@ impl Conv {
             let (from, to) = ((&self.gradient, gradient), (&self.input_gradient, input_gradient));
             return winograd.correlate(images, from, &packed.0, (None, false), to, scratch);
         }
+        if let Some(positions) = &self.positions {
+            let (from, to) = ((&self.gradient, gradient), (&self.input_gradient, input_gradient));
+            return positions.backward_input(images, from, &packed.0[0], to);
+        }
         let rows = images * self.input.pixels();
         dispatch(Correlate {
             rows: &self.turned_windows[..rows],
@@ -265,6 +280,8 @@ impl Conv {
             run: self.kernel * self.gradient.channels,
             input: gradient,
             packed: &packed.0[0],
+            first: 0,
+            packed_pitch: self.kernel * self.gradient.channels,
             bias: None,
             relu: false,
             places: &self.input_gradients[..rows],
@@ -286,11 +303,11 @@ impl Conv {
     ) {
         let (out, rows) = (self.output.channels, images * self.output.pixels());
         let (windows, gradients) = (&self.windows[..rows], &self.gradients[..rows]);
-        match &self.winograd {
-            Some(winograd) => {
-                winograd.outer(images, (&self.input, input), (&self.gradient, gradient), weights, scratch);
-            }
-            None => dispatch(Outer {
+        let (from, of) = ((&self.input, input), (&self.gradient, gradient));
+        match (&self.winograd, &self.positions) {
+            (Some(winograd), _) => winograd.outer(images, from, of, weights, scratch),
+            (None, Some(positions)) => positions.outer(images, from, of, weights),
+            (None, None) => dispatch(Outer {
                 windows,
                 gradients,
                 pitch: self.input.columns * self.input.channels,
@@ -376,7 +393,8 @@ impl Panels {
     }
 }
 
-/// `output[place] = bias + sum over lines and run of input[row + line pitch + t] * packed[line, t]` for each row.
+/// `output[place] = bias + sum over lines and run of input[row + line pitch + t] * packed[first + line packed_pitch + t]` for
+/// each row.
 pub(super) struct Correlate<'a> {
     pub rows: &'a [usize],
     pub pitch: usize,
@@ -384,6 +402,8 @@ pub(super) struct Correlate<'a> {
     pub run: usize,
     pub input: &'a [f32],
     pub packed: &'a Panels,
+    pub first: usize,
+    pub packed_pitch: usize,
     pub bias: Option<&'a [f32]>,
     pub relu: bool,
     pub places: &'a [usize],
@@ -421,7 +441,7 @@ impl Correlate<'_> {
             let rows: [usize; TILE] = std::array::from_fn(|i| self.rows[(first + i).min(last)]);
             let mut sums = [bias; TILE];
             for line in 0..self.lines {
-                let weights = &panel[line * self.run..][..self.run];
+                let weights = &panel[self.first + line * self.packed_pitch..][..self.run];
                 multiply(simd, &mut sums, self.input, rows.map(|r| r + line * self.pitch), weights);
             }
             let zero = simd.splat_f32s(0.0);

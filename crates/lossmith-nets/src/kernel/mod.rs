@@ -8,6 +8,7 @@ pub mod conv;
 pub mod dense;
 pub mod dropout;
 pub mod pool;
+mod positions;
 mod simd;
 pub mod softmax;
 mod winograd;

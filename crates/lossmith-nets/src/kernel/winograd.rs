@@ -154,6 +154,8 @@ impl Winograd {
                     run: from.channels,
                     input: &scratch.input[point * pitch..],
                     packed: panels,
+                    first: 0,
+                    packed_pitch: 0,
                     bias: None,
                     relu: false,
                     places: &places[..count],

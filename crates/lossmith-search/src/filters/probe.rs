@@ -29,15 +29,18 @@ impl Probe {
         Self { needed: vec![0, 1], predicted: vec![1], points: points.collect() }
     }
 
-    /// For a kernel of which every variable is predicted, such as a distance or a pair of affinities: a grid over
-    /// `low` to `high` in each of its variables.
-    pub fn kernel(variables: u8, low: f64, high: f64) -> Self {
+    /// For a kernel of which every variable is predicted, such as a distance or a pair of affinities: a grid over the
+    /// range of each of its variables.
+    pub fn kernel(ranges: &[[f64; 2]]) -> Self {
         const PER_AXIS: usize = 7;
-        let axis = |i: usize| low + (high - low) * i as f64 / (PER_AXIS - 1) as f64;
-        let count = PER_AXIS.pow(u32::from(variables));
-        let point = |k: usize| (0..u32::from(variables)).map(|v| axis(k / PER_AXIS.pow(v) % PER_AXIS)).collect();
-        let all: Vec<u8> = (0..variables).collect();
-        Self { needed: all.clone(), predicted: all, points: (0..count).map(point).collect() }
+        let place = |[low, high]: [f64; 2], i: usize| low + (high - low) * i as f64 / (PER_AXIS - 1) as f64;
+        let point = |k: usize| {
+            let axis = |(v, range): (usize, &[f64; 2])| place(*range, k / PER_AXIS.pow(v as u32) % PER_AXIS);
+            ranges.iter().enumerate().map(axis).collect()
+        };
+        let all: Vec<u8> = (0..ranges.len() as u8).collect();
+        let points = (0..PER_AXIS.pow(ranges.len() as u32)).map(point).collect();
+        Self { needed: all.clone(), predicted: all, points }
     }
 
     /// Judges a formula.
@@ -88,11 +91,14 @@ mod tests {
 
     #[test]
     fn kernels_of_other_slots_are_probed_on_their_grid() {
-        let margin = Probe::kernel(2, -1.0, 1.0);
+        let margin = Probe::kernel(&[[-1.0, 1.0]; 2]);
         assert_eq!(margin.points.len(), 49);
         let parse = |text| Expr::parse(text, &["p", "n"]).unwrap();
         assert_eq!(margin.check(&parse("max(0.2 - (p - n), 0)")), Ok(()));
         assert_eq!(margin.check(&parse("log(p - n)")), Err(Rejection::NotFinite));
         assert_eq!(margin.check(&parse("max(p, 0)")), Err(Rejection::MissingVariable));
+        let of_each = Probe::kernel(&[[-4.0, 4.0], [-8.0, -1.0]]);
+        let surrogate = |text| of_each.check(&Expr::parse(text, &["a", "l"]).unwrap());
+        assert_eq!((surrogate("-a*log(-l)"), surrogate("l*log(a)")), (Ok(()), Err(Rejection::NotFinite)));
     }
 }

@@ -1,6 +1,5 @@
 //! `lossmith compare cmat`: the same scenes and the same stage 1 for every loss, fresh ones for every seed.
 
-use lossmith::critic::Reward;
 use lossmith::loss::split_list;
 use lossmith::metric::visual_genome::CUTS;
 use lossmith::stats::{Verdict, mean, sd};
@@ -8,7 +7,7 @@ use lossmith_burn::cmat::evaluate::Given;
 use serde_json::json;
 
 use super::train::ceiling_line;
-use super::{Common, Session};
+use super::{Common, Session, cut};
 use crate::interrupt;
 use crate::output::{self, Answer, Table};
 
@@ -64,15 +63,6 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
         output::print(&format!("{table}{ceilings}\n{}", pairs(&verdict)))?;
     }
     Ok(Answer::Yes)
-}
-
-/// The cut of the protocol that is nearest to the reward's: 20 unless the reward asks for more.
-fn cut(reward: &str) -> usize {
-    match reward.parse() {
-        Ok(Reward::Recall(k)) if k > 50 => 2,
-        Ok(Reward::Recall(k)) if k > 20 => 1,
-        _ => 0,
-    }
 }
 
 fn pairs(verdict: &Verdict) -> String {

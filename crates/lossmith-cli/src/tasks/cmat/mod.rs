@@ -4,6 +4,7 @@ pub mod compare;
 mod picture;
 pub mod predict;
 mod recipe;
+pub mod search;
 pub mod train;
 
 use burn::module::Module;
@@ -30,16 +31,13 @@ pub struct Session {
 
 impl Session {
     pub fn new(data: &NodeGraphs, recipe: &Recipe) -> anyhow::Result<Self> {
-        let (device, plain) = (Device::flex().autodiff(), Device::flex());
-        let seen = |device: &Device, scenes: &[NodeGraph]| -> Result<Vec<Seen>, CmatError> {
-            scenes.iter().enumerate().map(|(at, scene)| Seen::new(scene, at, device)).collect()
-        };
-        let graphs = data.test.iter().map(|scene| scene.graph.clone());
+        let device = Device::flex().autodiff();
+        let train = data.train.iter().enumerate().map(|(at, scene)| Seen::new(scene, at, &device));
         Ok(Self {
             config: recipe.config(data),
             bias: frequency_bias(&data.about, &data.train),
-            train: seen(&device, &data.train)?,
-            test: seen(&plain, &data.test)?.into_iter().zip(graphs).collect(),
+            train: train.collect::<Result<_, CmatError>>()?,
+            test: judged(&data.test)?,
             device,
         })
     }
@@ -64,12 +62,23 @@ impl Session {
         &self,
         first: &Trainer,
         settings: Settings,
+        progress: impl FnMut(&str, usize, Progress) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Trainer> {
+        self.second_stage_on(&self.train, first, settings, progress)
+    }
+
+    /// The same on some of the training scenes.
+    fn second_stage_on(
+        &self,
+        scenes: &[Seen],
+        first: &Trainer,
+        settings: Settings,
         mut progress: impl FnMut(&str, usize, Progress) -> anyhow::Result<()>,
     ) -> anyhow::Result<Trainer> {
         let epochs = settings.policy_epochs;
         let mut trainer = Trainer::from_agents(first.agents.clone(), self.config.classes, settings);
         for epoch in 1..=epochs {
-            progress("second", epoch, trainer.policy_epoch(&self.train)?)?;
+            progress("second", epoch, trainer.policy_epoch(scenes)?)?;
             stop_if_asked()?;
         }
         Ok(trainer)
@@ -83,7 +92,12 @@ impl Session {
 
     /// What the agents reach on the test scenes.
     pub fn outcome(&self, trainer: &Trainer, given: Given) -> anyhow::Result<Outcome> {
-        Ok(evaluate(&trainer.agents.valid(), self.config.classes, &self.test, given)?)
+        self.outcome_on(&self.test, trainer, given)
+    }
+
+    /// What they reach on other scenes.
+    fn outcome_on(&self, scenes: &[(Seen, SceneGraph)], trainer: &Trainer, given: Given) -> anyhow::Result<Outcome> {
+        Ok(evaluate(&trainer.agents.valid(), self.config.classes, scenes, given)?)
     }
 
     /// How much the policy gradient of a critic scatters on the first test scenes.
@@ -92,6 +106,22 @@ impl Session {
         const SAMPLES: usize = 50;
         let some: Vec<Seen> = self.test.iter().take(SCENES).map(|(seen, _)| seen.clone()).collect();
         Ok(gradient_variance(&trainer.agents.valid(), self.config.classes, &some, critic, SAMPLES, seed)?)
+    }
+}
+
+/// Scenes to judge by.
+fn judged(scenes: &[NodeGraph]) -> anyhow::Result<Vec<(Seen, SceneGraph)>> {
+    let plain = Device::flex();
+    let scene = |(at, scene): (usize, &NodeGraph)| Ok((Seen::new(scene, at, &plain)?, scene.graph.clone()));
+    scenes.iter().enumerate().map(scene).collect()
+}
+
+/// The cut of the protocol that is nearest to the reward's: 20 unless the reward asks for more.
+fn cut(reward: &str) -> usize {
+    match reward.parse() {
+        Ok(Reward::Recall(k)) if k > 50 => 2,
+        Ok(Reward::Recall(k)) if k > 20 => 1,
+        _ => 0,
     }
 }
 

@@ -11,21 +11,25 @@ use lossmith_burn::cmat::predict::explain;
 use lossmith_burn::cmat::scene::Seen;
 use lossmith_burn::cmat::train::{Numbers, bias};
 use lossmith_burn::cmat::{Agents, Config, store};
-use lossmith_data::node_graphs::{About, NodeGraph};
+use lossmith_data::node_graphs::{About, NodeGraph, NodeGraphs};
+use lossmith_data::scene_graphs;
 use serde_json::{Value, json};
 
+use super::Recipe;
 use super::picture::picture;
 use super::train::MODEL;
 use crate::output::{self, Answer, Table};
+use crate::recipe;
 use crate::run::Run;
 
-/// Predict the scene graphs of your own scenes (JSON lines with boxes and features)
+/// Predict the scene graphs of your own scenes (JSON lines with boxes and features), or of the test images of annotations
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A run of `lossmith train cmat`
     #[arg(long, value_name = "RUN")]
     model: PathBuf,
-    /// Files of scenes, one JSON object a line: boxes and features; labels and relations where they are known
+    /// Files of scenes, one JSON object a line: boxes and features; labels and relations where they are known. Or what the run was trained
+    /// on: a folder of scenes or of annotations, VG-SGG.h5; its test part is taken
     #[arg(required = true)]
     inputs: Vec<PathBuf>,
     /// How many relations of each scene to print
@@ -45,7 +49,13 @@ pub struct Args {
     pictures: Option<PathBuf>,
 }
 
+/// Whether scenes are lines of the file, not the test part of a data set.
+fn has_lines(path: &Path) -> bool {
+    !path.is_dir() && !scene_graphs::is_h5(path)
+}
+
 struct Model {
+    run: Run,
     agents: Agents,
     bias: Bias,
     config: Config,
@@ -71,12 +81,12 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
     let mut text = String::new();
     let mut seen_any = false;
     for file in &args.inputs {
-        let lines = std::fs::read_to_string(file).with_context(|| format!("{}: cannot be read", file.display()))?;
-        for (at, line) in lines.lines().enumerate().filter(|(at, _)| args.scene.is_none_or(|only| only == at + 1)) {
-            let place = || format!("{}, line {}", file.display(), at + 1);
+        let scenes = model.scenes(file)?;
+        let asked = scenes.into_iter().enumerate().filter(|(at, _)| args.scene.is_none_or(|only| only == at + 1));
+        for (at, scene) in asked {
+            let place = || format!("{}, {} {}", file.display(), if has_lines(file) { "line" } else { "scene" }, at + 1);
             seen_any = true;
-            let known = serde_json::from_str::<Input>(line).with_context(place)?;
-            let judged = model.judge(known, at).with_context(place)?;
+            let judged = scene.and_then(|scene| model.judge(scene, at)).with_context(place)?;
             if let Some(folder) = &args.pictures {
                 let path = folder.join(format!("scene-{}.svg", at + 1));
                 lossmith_data::atomic::write(&path, picture(&judged.scores, &model.names, args.top).as_bytes())?;
@@ -87,7 +97,7 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
             };
         }
     }
-    anyhow::ensure!(seen_any, "there is no such scene: --scene counts lines from 1");
+    anyhow::ensure!(seen_any, "there is no such scene: --scene counts from 1");
     output::print(&text)?;
     Ok(Answer::Yes)
 }
@@ -108,7 +118,29 @@ impl Model {
         let bytes = std::fs::read(&path).with_context(|| format!("{}: cannot be read", path.display()))?;
         let agents = store::from_bytes(&config, bytes, &Device::flex()).with_context(|| path.display().to_string())?;
         let bias = bias(&agents, config.classes).with_context(|| path.display().to_string())?;
-        Ok(Self { agents, bias, config, names: about.vocabulary })
+        Ok(Self { run, agents, bias, config, names: about.vocabulary })
+    }
+
+    /// The scenes of a file, each as it was read; those of annotations show the labels through the noise that the model was trained with.
+    fn scenes(&self, path: &Path) -> anyhow::Result<Vec<anyhow::Result<Input>>> {
+        if has_lines(path) {
+            let text = std::fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+            return Ok(text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect());
+        }
+        let recipe: Recipe = recipe::parse_text(&self.run.read("recipe.toml")?)?;
+        let data = NodeGraphs::open(path, recipe.data.confusion, recipe.seed)?;
+        anyhow::ensure!(
+            data.about.vocabulary == self.names,
+            "{}: its classes or predicates are others than the model's",
+            path.display()
+        );
+        let input = |scene: NodeGraph| Input {
+            boxes: scene.graph.boxes,
+            features: scene.features,
+            labels: Some(scene.graph.labels),
+            relations: scene.graph.relations,
+        };
+        Ok(data.test.into_iter().map(|scene| Ok(input(scene))).collect())
     }
 
     fn judge(&self, input: Input, at: usize) -> anyhow::Result<Judged> {

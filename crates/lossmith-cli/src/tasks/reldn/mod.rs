@@ -5,6 +5,7 @@ mod figures;
 mod ledger;
 mod picture;
 pub mod predict;
+pub mod search;
 mod session;
 pub mod train;
 
@@ -38,7 +39,7 @@ pub struct Recipe {
     pub compare: Compare,
 }
 
-/// The generated scenes.
+/// The generated scenes, and what is judged by.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Generated {
@@ -47,12 +48,15 @@ pub struct Generated {
     pub pictures: bool,
     pub noise: f64,
     pub clutter: usize,
+    /// The share of the training images, the last, that is judged by instead of the test images; 0 for none.
+    pub validation: f64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
     pub modules: String,
+    pub prior: f64,
     pub spatial: usize,
     pub hidden: usize,
     pub width: usize,
@@ -162,6 +166,15 @@ impl Recipe {
             self.compare.seeds
         );
         anyhow::ensure!((0.0..=1.0).contains(&t.table), "recipe: train.table: expected 0 to 1, found {}", t.table);
+        let (validation, prior) = (self.data.validation, self.model.prior);
+        anyhow::ensure!(
+            (0.0..1.0).contains(&validation),
+            "recipe: data.validation: expected 0 to below 1, found {validation}"
+        );
+        anyhow::ensure!(
+            prior >= 0.0 && prior.is_finite(),
+            "recipe: model.prior: expected a number of at least 0, found {prior}"
+        );
         anyhow::ensure!((0.0..=1.0).contains(&t.decay), "recipe: train.decay: expected 0 to 1, found {}", t.decay);
         Ok(())
     }

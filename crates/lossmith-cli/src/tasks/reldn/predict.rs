@@ -150,8 +150,7 @@ impl Model {
     }
 
     fn read(&self, path: &Path, labelled_boxes: bool) -> anyhow::Result<Vec<ImageGraph>> {
-        let is_h5 = path.extension().is_some_and(|e| e == "h5" || e == "hdf5");
-        if path.is_dir() || is_h5 {
+        if path.is_dir() || scene_graphs::is_h5(path) {
             let nodes = if labelled_boxes { Nodes::LabelledBoxes } else { Nodes::Boxes };
             let set = scene_graphs::read(path, Part::Test, nodes, None)?;
             self.check_names(path, &set.vocabulary.objects, &set.vocabulary.predicates)?;

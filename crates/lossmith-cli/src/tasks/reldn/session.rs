@@ -38,6 +38,8 @@ pub struct Data {
     pub test: Vec<Example>,
     /// The test images of VRD with a node for each label of a box, which its own protocol asks for.
     pub test_rows: Option<Vec<Example>>,
+    /// The same of the training images.
+    train_rows: Option<Vec<Example>>,
     /// The classes of all relations to train on.
     pub seen: HashSet<Triple>,
     pub sight: Seeing,
@@ -64,6 +66,7 @@ impl Data {
         };
         if let Some(limit) = place.limit {
             data.train.truncate(limit);
+            data.train_rows = None;
             data.seen = triples(&data.train);
         }
         if data.train.iter().all(|e| e.graph.relations.is_empty()) || data.test.is_empty() {
@@ -73,7 +76,36 @@ impl Data {
             let groups = predicate_groups::choose(choice, &data.names.predicates).context("--predicate-groups")?;
             data.groups = groups.into_iter().map(|(_, own)| own).collect();
         }
+        if recipe.data.validation > 0.0 {
+            let count = (data.train.len() as f64 * recipe.data.validation).ceil() as usize;
+            anyhow::ensure!(count < data.train.len(), "data.validation: of {} images none is left", data.train.len());
+            data.hold_back(count);
+        }
         Ok(data)
+    }
+
+    /// Judges by the last so many of the training images from now on, which are trained on no more; gives the same names with the test
+    /// images.
+    pub fn hold_back(&mut self, count: usize) -> Self {
+        let held_back = self.train.split_off(self.train.len().saturating_sub(count));
+        let rows = self.train_rows.take().map(|rows| {
+            let names: HashSet<&str> = held_back.iter().map(|e| e.name.as_str()).collect();
+            rows.into_iter().partition::<Vec<_>, _>(|e| names.contains(e.name.as_str()))
+        });
+        let (judged_rows, left) = rows.map_or((None, None), |(judged, left)| (Some(judged), Some(left)));
+        self.seen = triples(left.as_ref().unwrap_or(&self.train));
+        self.train_rows = left;
+        Self {
+            names: self.names.clone(),
+            train: Vec::new(),
+            test: std::mem::replace(&mut self.test, held_back),
+            test_rows: std::mem::replace(&mut self.test_rows, judged_rows),
+            train_rows: None,
+            seen: self.seen.clone(),
+            sight: self.sight,
+            made: None,
+            groups: self.groups.clone(),
+        }
     }
 
     fn made(recipe: &Recipe, seed: u64) -> anyhow::Result<Self> {
@@ -95,6 +127,7 @@ impl Data {
             train,
             test,
             test_rows: None,
+            train_rows: None,
             sight: if recipe.data.pictures { Seeing::Pictures } else { Seeing::Features(holds::WIDTH) },
             made: Some(made),
             groups: Vec::new(),
@@ -117,11 +150,12 @@ impl Data {
         let examples = |set: &GraphSet| looks.examples(set);
         // Only VRD has boxes with several labels.
         let rows = path.is_dir() && vrd::recognised(path) && matches!(looks, Looks::Nothing);
-        let test_rows = if rows { Some(examples(&read(Part::Test, Nodes::LabelledBoxes)?)) } else { None };
-        let seen_in = if rows { triples(&examples(&read(Part::Train, Nodes::LabelledBoxes)?)) } else { HashSet::new() };
+        let of = |part| anyhow::Ok(examples(&read(part, Nodes::LabelledBoxes)?));
+        let [train_rows, test_rows] = if rows { [Some(of(Part::Train)?), Some(of(Part::Test)?)] } else { [None, None] };
         let (names, train, test) = (train.vocabulary.clone(), examples(&train), examples(&test));
-        let seen = if rows { seen_in } else { triples(&train) };
-        Ok(Self { names, seen, train, test, test_rows, sight: looks.seeing(), made: None, groups: Vec::new() })
+        let seen = triples(train_rows.as_ref().unwrap_or(&train));
+        let sight = looks.seeing();
+        Ok(Self { names, train, test, test_rows, train_rows, seen, sight, made: None, groups: Vec::new() })
     }
 
     /// The picture of a made scene.
@@ -151,6 +185,7 @@ impl Data {
             classes: self.names.objects.len(),
             predicates: self.names.predicates.len(),
             semantic: has("semantic"),
+            prior: m.prior,
             spatial: has("spatial").then_some(m.spatial),
             visual: has("visual").then_some(visual),
             groups: self.groups.clone(),
@@ -243,13 +278,25 @@ impl<'a> Session<'a> {
         recipe: &Recipe,
         loss: &dyn Loss,
         seed: u64,
+        progress: impl FnMut(&Progress) -> anyhow::Result<()>,
+    ) -> anyhow::Result<(Reldn, usize)> {
+        self.train_on(&self.data.train, recipe, loss, seed, progress)
+    }
+
+    /// The same on some of the training images.
+    pub fn train_on(
+        &self,
+        examples: &[Example],
+        recipe: &Recipe,
+        loss: &dyn Loss,
+        seed: u64,
         mut progress: impl FnMut(&Progress) -> anyhow::Result<()>,
     ) -> anyhow::Result<(Reldn, usize)> {
         let device = Device::flex().autodiff();
         let fresh = self.config.init(self.frequency.as_ref(), seed, &device);
         let mut trainer = Trainer::new(fresh, self.config.clone(), recipe.settings(seed), loss);
         for epoch in 0..recipe.train.epochs {
-            match trainer.epoch(&self.data.train, || !interrupt::asked())? {
+            match trainer.epoch(examples, || !interrupt::asked())? {
                 Some(done) => progress(&done)?,
                 None => return Ok((trainer.model(), epoch)),
             }

@@ -1,17 +1,163 @@
-//! The recipe of `search TASK --slot SLOT`: the sections of a search around the recipe of a task.
+//! `search TASK --slot SLOT`: what tasks share that have a loss with a slot. A new one implements [`SlotTask`] and stands in `tasks::judge`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
+use lossmith_search::space::Space;
+use lossmith_search::trial::{Outcome, Trial};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
 use super::recipe::{CmaEs, Compare, Search, Sections, Taylor};
+use super::{Arena, New, Options};
+use crate::interrupt;
+use crate::output::Answer;
 use crate::recipe::{self, Presets};
+use crate::tasks::Judge;
 
 /// The sections that every slot begins with.
 const SECTIONS: &str = include_str!("../../../../../recipes/slot-laptop.toml");
+
+/// The arguments of a search for a kernel.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The kernel that is searched; needed unless a run is resumed
+    #[arg(long, value_name = "SLOT", required_unless_present = "resume")]
+    slot: Option<String>,
+    /// The data, as `train` of the task takes them; made ones without it
+    #[arg(long, value_name = "DIR")]
+    data: Option<String>,
+    /// laptop, full, or a file that changes keys of the laptop recipe
+    #[arg(long, default_value = "laptop", value_name = "laptop|full|FILE")]
+    recipe: String,
+    /// Change one key of the recipe (may be repeated)
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Where every random number comes from
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// The run's folder, which must not exist yet; runs/search-TASK-NUMBER without it
+    #[arg(long, value_name = "RUN")]
+    out: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// A task with a loss that has a slot: its data, split into what is trained on, what is judged by and what the verdict is taken on.
+pub trait SlotTask: Sized + 'static {
+    /// The task's own recipe.
+    type Recipe: Serialize + DeserializeOwned;
+
+    /// As the command line says it.
+    const TASK: &'static str;
+    /// The loss of the catalogue; its published kernel is the baseline.
+    const LOSS: &'static str;
+    /// The presets of the task's own recipe.
+    const PRESETS: Presets;
+    /// Where the task leaves recipes/slot-laptop.toml: `key=value`.
+    const DEFAULTS: &'static [&'static str];
+
+    /// The parameter of the loss that a slot stands for, where the command line has another word for it.
+    fn parameter(slot: &str) -> &str {
+        slot
+    }
+
+    /// Puts what `--data` says into the recipe, as far as it has a place there.
+    fn name_data(recipe: &mut Self::Recipe, data: &str);
+
+    /// Reads or makes the data; `folder` is where this machine has them.
+    fn open(recipe: SlotRecipe<Self::Recipe>, folder: Option<&Path>) -> anyhow::Result<Self>;
+
+    /// The recipe.
+    fn slot_recipe(&self) -> &SlotRecipe<Self::Recipe>;
+
+    /// What is measured, as `SBD`.
+    fn metric(&self) -> &'static str;
+
+    /// Steps and learning rate of full training.
+    fn full_training(&self) -> (usize, f64);
+
+    /// What the data are, in words.
+    fn words(&self) -> &str;
+
+    /// Feeds the data, as they are used, into a checksum.
+    fn digest(&self, hash: &mut Sha256);
+
+    /// Trains once and judges on the trial's part; `None` where the user asked to stop.
+    fn outcome(&self, trial: &Trial) -> anyhow::Result<Option<Outcome>>;
+}
+
+impl<T: SlotTask> Judge for T {
+    fn evaluate(&self, trials: &[Trial]) -> anyhow::Result<Vec<Option<Outcome>>> {
+        // One after another: a training runs on all threads itself, and Burn may wait for a lock while rayon lends it another training.
+        trials.iter().map(|trial| self.outcome(trial)).collect()
+    }
+
+    fn data(&self) -> &str {
+        self.words()
+    }
+
+    fn checksum(&self) -> String {
+        let mut hash = Sha256::new();
+        self.digest(&mut hash);
+        hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn recipe(&self) -> anyhow::Result<String> {
+        recipe::to_text(self.slot_recipe())
+    }
+}
+
+pub fn run<T: SlotTask>(args: &Args) -> anyhow::Result<Answer> {
+    interrupt::listen();
+    let resumed = super::resumed(&args.options)?;
+    let (recipe, folder) = match &resumed {
+        Some((run, begun)) => (recipe::parse_text(&run.read("recipe.toml")?)?, begun.data.clone()),
+        None => (args.recipe::<T>()?, args.folder()),
+    };
+    let space = recipe.space(T::LOSS, T::parameter(&recipe.slot.name))?;
+    let task = T::open(recipe, folder.as_deref())?;
+    let recipe = task.slot_recipe();
+    let (steps, rate) = task.full_training();
+    let arena = Arena {
+        task: format!("{} --slot {}", T::TASK, recipe.slot.name),
+        judge: &task,
+        space,
+        rivals: vec![T::LOSS.to_owned()],
+        metric: task.metric(),
+        sections: recipe.sections(steps as u32, rate)?,
+        conditions: serde_json::to_string(&recipe.task)?,
+    };
+    super::run(&arena, &args.options, resumed, New { out: args.out.as_deref(), data: folder.as_deref() }, args.json)
+}
+
+/// The judge of a study, from the study's recipe; `folder` is where this machine has its data.
+pub fn judge<T: SlotTask>(recipe: &str, folder: Option<&Path>) -> anyhow::Result<Box<dyn Judge>> {
+    Ok(Box::new(T::open(recipe::parse_text(recipe)?, folder)?))
+}
+
+impl Args {
+    fn recipe<T: SlotTask>(&self) -> anyhow::Result<SlotRecipe<T::Recipe>> {
+        let slot = self.slot.as_deref().unwrap_or_default();
+        let mut set = self.set.clone();
+        set.extend(self.seed.iter().map(|seed| format!("seed={seed}")));
+        let mut recipe = SlotRecipe::load::<T>(slot, &self.recipe, &set)?;
+        if let Some(data) = &self.data {
+            T::name_data(&mut recipe.task, data);
+        }
+        Ok(recipe)
+    }
+
+    /// The folder or file of the data; the name of made data is none.
+    fn folder(&self) -> Option<PathBuf> {
+        self.data.as_ref().map(PathBuf::from).filter(|path| path.exists())
+    }
+}
 
 /// The recipe of a search for a kernel in a slot of a task's loss.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,47 +182,56 @@ pub struct Slot {
     /// The slot's name in the catalogue's entry of the loss.
     pub name: String,
     /// What its variables can be: a formula must be finite there.
-    pub range: [f64; 2],
+    pub range: Range,
     /// The share of the training part that is held back to judge by.
     pub validation: f64,
 }
 
-impl<T: DeserializeOwned> SlotRecipe<T> {
-    /// Reads a recipe: the sections of a search with the task's preset under `task`, changed by a file and by `--set`.
-    pub fn load(task: Presets, slot: &str, choice: &str, set: &[String]) -> anyhow::Result<Self> {
-        Self::load_changed(task, &[], slot, choice, set)
-    }
+/// `[low, high]` of all variables, or one such pair for each.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "slot.range: expected [low, high], or one such pair for each variable")]
+pub enum Range {
+    All([f64; 2]),
+    Each(Vec<[f64; 2]>),
+}
 
-    /// The same where a task wants other sections than all begin with: `changes` are as `--set` has them, and come before the file.
-    pub fn load_changed(
-        task: Presets,
-        changes: &[&str],
-        slot: &str,
-        choice: &str,
-        set: &[String],
-    ) -> anyhow::Result<Self> {
-        let mut table: Table = SECTIONS.parse().context("recipes/slot-laptop.toml")?;
-        let preset = if choice == "full" { task.full } else { task.laptop };
-        table.insert("task".to_owned(), Value::Table(preset.parse().context("the task's preset")?));
-        let changes: Vec<String> = changes.iter().map(|c| (*c).to_owned()).collect();
-        let table = recipe::load_table(table, None, &changes)?;
-        let file = (!["laptop", "full"].contains(&choice)).then_some(Path::new(choice));
-        let mut all = vec![format!("slot.name=\"{slot}\"")];
-        all.extend_from_slice(set);
-        recipe::load_table(table, file, &all)
+impl Range {
+    fn each(&self) -> Vec<[f64; 2]> {
+        match self {
+            Self::All(range) => vec![*range],
+            Self::Each(ranges) => ranges.clone(),
+        }
     }
 }
 
-impl<T> SlotRecipe<T> {
-    /// The sections, with the task's full training.
-    pub fn sections(&self, steps: u32, rate: f64) -> anyhow::Result<Sections> {
-        super::recipe::share("slot.validation", self.slot.validation)?;
-        let [low, high] = self.slot.range;
-        anyhow::ensure!(
-            low < high && low.is_finite() && high.is_finite(),
+impl<R: DeserializeOwned> SlotRecipe<R> {
+    /// Reads a recipe: the sections of a search with the task's preset under `task`, changed by a file and by `--set`.
+    pub fn load<T: SlotTask<Recipe = R>>(slot: &str, choice: &str, set: &[String]) -> anyhow::Result<Self> {
+        let mut table: Table = SECTIONS.parse().context("recipes/slot-laptop.toml")?;
+        let preset = if choice == "full" { T::PRESETS.full } else { T::PRESETS.laptop };
+        table.insert("task".to_owned(), Value::Table(preset.parse().context("the task's preset")?));
+        for change in T::DEFAULTS.iter().copied().chain([format!("slot.name=\"{slot}\"").as_str()]) {
+            recipe::assign(&mut table, change)?;
+        }
+        let file = (!["laptop", "full"].contains(&choice)).then_some(Path::new(choice));
+        recipe::load_table(table, file, set)
+    }
+}
+
+impl<R> SlotRecipe<R> {
+    /// The formulas of the slot, which is a parameter of the loss.
+    pub fn space(&self, loss: &str, parameter: &str) -> anyhow::Result<Space> {
+        let ranges = self.slot.range.each();
+        ensure!(
+            ranges.iter().all(|[low, high]| low < high && low.is_finite() && high.is_finite()),
             "slot.range: expected two ascending numbers"
         );
-        anyhow::ensure!(
+        Space::kernel(loss, parameter, ranges).map_err(|e| anyhow::anyhow!("--slot: {e}"))
+    }
+
+    /// The sections, with the task's full training.
+    pub fn sections(&self, steps: u32, rate: f64) -> anyhow::Result<Sections> {
+        ensure!(
             self.search.genome == super::recipe::Genome::Tree,
             "search.genome: a slot takes trees; Taylor polynomials are losses over classes"
         );
@@ -91,5 +246,52 @@ impl<T> SlotRecipe<T> {
         };
         sections.check()?;
         Ok(sections)
+    }
+
+    /// The seed of a trial: replicates of one study, and the same replicate of two studies, have streams of their own.
+    pub fn seed_of(&self, trial: &Trial) -> u64 {
+        self.seed.wrapping_mul(1_000_003).wrapping_add(trial.seed)
+    }
+
+    /// How many of the training examples, the last, are held back to judge by: `slot.validation` of them.
+    pub fn held_back(&self, train: usize, test: usize, data: &str) -> anyhow::Result<usize> {
+        let share = self.slot.validation;
+        super::recipe::share("slot.validation", share)?;
+        let count = (train as f64 * share).ceil() as usize;
+        ensure!(
+            count >= 1 && count < train && test > 0,
+            "{data}: {train} training and {test} test examples; slot.validation = {share} leaves nothing to train on or to judge by"
+        );
+        Ok(count)
+    }
+}
+
+/// A training of so many steps, where training goes by passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passes {
+    pub passes: usize,
+    /// The first so many of the training examples: a short training sees fewer.
+    pub examples: usize,
+}
+
+impl Passes {
+    /// The fewest passes over `all` examples, `batch` a step, that have so many steps.
+    pub fn of(steps: usize, batch: usize, all: usize) -> Self {
+        let (batch, steps) = (batch.max(1), steps.max(1));
+        let passes = steps.div_ceil(all.div_ceil(batch).max(1));
+        Self { passes, examples: (steps.div_ceil(passes) * batch).min(all) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_passes_over_examples() {
+        // 30 examples are 4 steps of 8.
+        for (steps, passes, examples) in [(12, 3, 30), (4, 1, 30), (1, 1, 8), (3, 1, 24), (6, 2, 24), (0, 1, 8)] {
+            assert_eq!(Passes::of(steps, 8, 30), Passes { passes, examples }, "{steps}");
+        }
     }
 }

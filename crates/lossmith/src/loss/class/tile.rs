@@ -125,8 +125,15 @@ fn each(rows: &mut [f32], cells: &mut [f32], f: impl Fn(&mut f32, &mut f32)) {
     }
 }
 
-/// How many rows and classes are turned at once: small enough for registers, and whole vectors to load and store.
+/// How many rows and classes are turned at once: a register of each.
 const SQUARE: usize = 4;
+
+/// Where squares start that cover the classes: the last one overlaps the one before where they do not come out even.
+#[inline(always)]
+fn squares(classes: usize) -> impl Iterator<Item = usize> {
+    let last = classes.checked_sub(SQUARE);
+    (0..classes).step_by(SQUARE).filter_map(move |start| last.map(|last| start.min(last)))
+}
 
 /// Rows to columns; rows that the tile lacks are zeros.
 #[inline(always)]
@@ -135,25 +142,21 @@ fn turn(slab: &Slab, height: usize, into: &mut [f32]) {
         into.fill(0.0);
     }
     let classes = slab.classes;
-    let (squares, rest) = (classes / SQUARE * SQUARE, slab.labels.len() / SQUARE * SQUARE);
-    for (at, rows) in slab.logits.chunks_exact(SQUARE * classes).enumerate() {
-        for class in (0..squares).step_by(SQUARE) {
-            let square: [[f32; SQUARE]; SQUARE] =
-                std::array::from_fn(|r| std::array::from_fn(|c| rows[r * classes + class + c]));
-            for c in 0..SQUARE {
-                let start = (class + c) * height + at * SQUARE;
-                into[start..start + SQUARE].copy_from_slice(&square.map(|row| row[c]));
+    let turned = if classes < SQUARE { 0 } else { slab.labels.len() / SQUARE * SQUARE };
+    for (at, rows) in slab.logits[..turned * classes].chunks_exact(SQUARE * classes).enumerate() {
+        for class in squares(classes) {
+            let mut square = [[0.0; SQUARE]; SQUARE];
+            for (r, row) in square.iter_mut().enumerate() {
+                row.copy_from_slice(&rows[r * classes + class..][..SQUARE]);
+            }
+            for (c, column) in transposed(square).iter().enumerate() {
+                into[(class + c) * height + at * SQUARE..][..SQUARE].copy_from_slice(column);
             }
         }
-        for class in squares..classes {
-            let start = class * height + at * SQUARE;
-            let column: [f32; SQUARE] = std::array::from_fn(|r| rows[r * classes + class]);
-            into[start..start + SQUARE].copy_from_slice(&column);
-        }
     }
-    for (row, logits) in slab.logits[rest * classes..].chunks_exact(classes).enumerate() {
+    for (row, logits) in slab.logits[turned * classes..].chunks_exact(classes).enumerate() {
         for (class, z) in logits.iter().enumerate() {
-            into[class * height + rest + row] = *z;
+            into[class * height + turned + row] = *z;
         }
     }
 }
@@ -161,32 +164,48 @@ fn turn(slab: &Slab, height: usize, into: &mut [f32]) {
 /// Columns back to rows.
 #[inline(always)]
 fn turn_back(from: &[f32], height: usize, classes: usize, into: &mut [f32]) {
-    let squares = classes / SQUARE * SQUARE;
-    let done = into.len() / classes / SQUARE * SQUARE;
-    let mut groups = into.chunks_exact_mut(SQUARE * classes);
-    for (at, rows) in groups.by_ref().enumerate() {
-        for class in (0..squares).step_by(SQUARE) {
-            let square: [[f32; SQUARE]; SQUARE] = std::array::from_fn(|c| {
-                let start = (class + c) * height + at * SQUARE;
-                std::array::from_fn(|r| from[start..start + SQUARE][r])
-            });
-            for r in 0..SQUARE {
-                let start = r * classes + class;
-                rows[start..start + SQUARE].copy_from_slice(&square.map(|column| column[r]));
+    let turned = if classes < SQUARE { 0 } else { into.len() / classes / SQUARE * SQUARE };
+    let (turned_rows, rest) = into.split_at_mut(turned * classes);
+    for (at, rows) in turned_rows.chunks_exact_mut(SQUARE * classes).enumerate() {
+        for class in squares(classes) {
+            let mut square = [[0.0; SQUARE]; SQUARE];
+            for (c, column) in square.iter_mut().enumerate() {
+                column.copy_from_slice(&from[(class + c) * height + at * SQUARE..][..SQUARE]);
             }
-        }
-        for class in squares..classes {
-            let start = class * height + at * SQUARE;
-            for (r, g) in from[start..start + SQUARE].iter().enumerate() {
-                rows[r * classes + class] = *g;
+            for (r, row) in transposed(square).iter().enumerate() {
+                rows[r * classes + class..][..SQUARE].copy_from_slice(row);
             }
         }
     }
-    for (row, grads) in groups.into_remainder().chunks_exact_mut(classes).enumerate() {
+    for (row, grads) in rest.chunks_exact_mut(classes).enumerate() {
         for (class, g) in grads.iter_mut().enumerate() {
-            *g = from[class * height + done + row];
+            *g = from[class * height + turned + row];
         }
     }
+}
+
+/// A square with rows and columns exchanged. Left to itself the compiler moves number by number.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn transposed(square: [[f32; SQUARE]; SQUARE]) -> [[f32; SQUARE]; SQUARE] {
+    use std::arch::x86_64::{__m128, _mm_movehl_ps, _mm_movelh_ps, _mm_unpackhi_ps, _mm_unpacklo_ps};
+    type Registers = [__m128; SQUARE];
+    // SAFETY: both types are sixteen f32, for which every pattern of bits is valid; every x86-64 processor has SSE.
+    unsafe {
+        let [a, b, c, d] = std::mem::transmute::<[[f32; SQUARE]; SQUARE], Registers>(square);
+        let (ab0, ab2) = (_mm_unpacklo_ps(a, b), _mm_unpackhi_ps(a, b));
+        let (cd0, cd2) = (_mm_unpacklo_ps(c, d), _mm_unpackhi_ps(c, d));
+        let columns =
+            [_mm_movelh_ps(ab0, cd0), _mm_movehl_ps(cd0, ab0), _mm_movelh_ps(ab2, cd2), _mm_movehl_ps(cd2, ab2)];
+        std::mem::transmute::<Registers, [[f32; SQUARE]; SQUARE]>(columns)
+    }
+}
+
+/// A square with rows and columns exchanged.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+fn transposed(square: [[f32; SQUARE]; SQUARE]) -> [[f32; SQUARE]; SQUARE] {
+    std::array::from_fn(|c| square.map(|row| row[c]))
 }
 
 /// The largest logit of every row; anything but a number is left to show later.

@@ -1,0 +1,128 @@
+//! Convolutions of stride 1 on images hardly larger than the window: position by position, over all images of a group.
+//!
+//! Where most of a window's taps lie outside of the image, most products are with zeros: 20 of 36 for 3 x 3 on 2 x 2 pixels.
+//! All images have the same taps inside at the same position, so that one matrix product takes these taps alone.
+
+use std::ops::Range;
+
+use super::conv::{Correlate, Layout, Outer, Panels, Window};
+use super::simd::dispatch;
+
+/// A convolution by positions.
+#[derive(Clone, Debug)]
+pub(super) struct Positions {
+    window: Window,
+    input: (usize, usize),
+    output: (usize, usize),
+}
+
+impl Positions {
+    /// A convolution by positions, if enough taps lie outside.
+    pub fn new(window: Window, output: &Layout, height: usize, width: usize) -> Option<Self> {
+        let Window { kernel, stride, pad } = window;
+        let inside = |size: usize, out: usize| (0..out).map(|at| taps(at, pad, kernel, size).len()).sum::<usize>();
+        let all = output.pixels() * kernel * kernel;
+        let used = inside(height, output.height) * inside(width, output.width);
+        (stride == 1 && used * 3 < all * 2).then_some(Self {
+            window,
+            input: (height, width),
+            output: (output.height, output.width),
+        })
+    }
+
+    /// The outputs.
+    pub fn forward(
+        &self,
+        images: usize,
+        from: (&Layout, &[f32]),
+        packed: &Panels,
+        (bias, relu): (&[f32], bool),
+        to: (&Layout, &mut [f32]),
+    ) {
+        self.correlate(images, from, packed, (Some(bias), relu), to, self.window.pad, self.input);
+    }
+
+    /// The gradient of the inputs.
+    pub fn backward_input(&self, images: usize, from: (&Layout, &[f32]), packed: &Panels, to: (&Layout, &mut [f32])) {
+        let pad = self.window.kernel - 1 - self.window.pad;
+        self.correlate(images, from, packed, (None, false), to, pad, self.output);
+    }
+
+    /// `size` is that of what is correlated, which lies `pad` cells from the corner.
+    fn correlate(
+        &self,
+        images: usize,
+        (from, source): (&Layout, &[f32]),
+        packed: &Panels,
+        (bias, relu): (Option<&[f32]>, bool),
+        (to, target): (&Layout, &mut [f32]),
+        pad: usize,
+        size: (usize, usize),
+    ) {
+        let kernel = self.window.kernel;
+        for (y, x) in (0..to.height).flat_map(|y| (0..to.width).map(move |x| (y, x))) {
+            let (down, across) = (taps(y, pad, kernel, size.0), taps(x, pad, kernel, size.1));
+            let corner = from.cell(y + down.start, x + across.start);
+            let rows: Vec<usize> = (0..images).map(|n| n * from.len() + corner).collect();
+            let places: Vec<usize> = (0..images).map(|n| n * to.len() + to.at(y, x)).collect();
+            dispatch(Correlate {
+                rows: &rows,
+                pitch: from.columns * from.channels,
+                lines: down.len(),
+                run: across.len() * from.channels,
+                input: source,
+                packed,
+                first: (down.start * kernel + across.start) * from.channels,
+                packed_pitch: kernel * from.channels,
+                bias,
+                relu,
+                places: &places,
+                output: target,
+            });
+        }
+    }
+
+    /// Adds the gradients of the weights: tap by tap, over the pixels at which it lies inside.
+    pub fn outer(
+        &self,
+        images: usize,
+        (from, source): (&Layout, &[f32]),
+        (of, gradient): (&Layout, &[f32]),
+        weights: &mut [f32],
+    ) {
+        let Window { kernel, pad, .. } = self.window;
+        let inside = |tap: usize, out: usize, size: usize| {
+            (0..out).filter(move |at| (pad..pad + size).contains(&(at + tap))).collect::<Vec<_>>()
+        };
+        let plane = from.channels * of.channels;
+        for (tap, weights) in weights.chunks_exact_mut(plane).enumerate() {
+            let (ky, kx) = (tap / kernel, tap % kernel);
+            let (down, across) = (inside(ky, self.output.0, self.input.0), inside(kx, self.output.1, self.input.1));
+            let (mut windows, mut gradients) = (Vec::new(), Vec::new());
+            for n in 0..images {
+                for (y, x) in down.iter().flat_map(|y| across.iter().map(move |x| (*y, *x))) {
+                    windows.push(n * from.len() + from.cell(y + ky, x + kx));
+                    gradients.push(n * of.len() + of.at(y, x));
+                }
+            }
+            dispatch(Outer {
+                windows: &windows,
+                gradients: &gradients,
+                pitch: 0,
+                lines: 1,
+                run: from.channels,
+                out: of.channels,
+                input: source,
+                gradient,
+                weights,
+            });
+        }
+    }
+}
+
+/// The taps of the window at `at` that lie on the `size` cells after the first `pad`; one at least, on a zero if need be.
+fn taps(at: usize, pad: usize, kernel: usize, size: usize) -> Range<usize> {
+    let start = pad.saturating_sub(at).min(kernel - 1);
+    let end = (pad + size).saturating_sub(at).min(kernel);
+    start..end.max(start + 1)
+}
