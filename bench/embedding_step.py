@@ -34,7 +34,7 @@ class Block(nn.Module):
 class Net(nn.Module):
     def __init__(self, dim, widths):
         super().__init__()
-        self.down = nn.ModuleList(Block(a, b) for a, b in zip((5, *widths), widths))
+        self.down = nn.ModuleList(Block(a, b) for a, b in zip((6, *widths), widths))
         self.up = nn.ModuleList(Block(a + b, b) for a, b in zip(widths[:0:-1], widths[-2::-1]))
         self.embedding, self.foreground = nn.Conv2d(widths[0], dim, 1), nn.Conv2d(widths[0], 1, 1)
 
@@ -68,7 +68,7 @@ def discriminative(embedding, labels, count):
 def torch_seconds(steps, batch, side, dim, widths, count=12):
     net = Net(dim, widths)
     optimiser = torch.optim.Adam(net.parameters(), 1e-3)
-    x = torch.randn(batch, 5, side, side)
+    x = torch.randn(batch, 6, side, side)
     labels = torch.randint(0, count + 1, (batch, side // 8, side // 8)).repeat_interleave(8, 1).repeat_interleave(8, 2)
     times = []
     for _ in range(steps):

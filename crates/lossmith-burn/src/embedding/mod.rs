@@ -11,7 +11,7 @@ mod train;
 
 pub use model::EmbeddingNet;
 pub use predict::{Cluster, FoundInstance, Given, Prediction};
-pub use train::{Step, train, train_from};
+pub use train::{Step, Watch, train, train_from};
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -58,7 +58,7 @@ impl Default for Recipe {
     fn default() -> Self {
         Self {
             dim: 8,
-            widths: vec![12, 24, 48, 64],
+            widths: vec![12, 24, 48, 64, 96],
             side: 96,
             steps: 400,
             batch: 4,

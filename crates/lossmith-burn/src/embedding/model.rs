@@ -78,7 +78,7 @@ impl EmbeddingNet {
         Self { down, up, embedding, foreground }
     }
 
-    /// Embeddings `[B,E,H,W]` and foreground logits `[B,1,H,W]` from pictures `[B,5,H,W]`.
+    /// Embeddings `[B,E,H,W]` and foreground logits `[B,1,H,W]` from pictures `[B,6,H,W]`.
     pub fn forward(&self, pictures: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
         let halve = MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init();
         let double = Interpolate2dConfig::new().with_scale_factor(Some([2.0, 2.0])).init();

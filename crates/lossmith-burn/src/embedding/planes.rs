@@ -4,11 +4,13 @@ use lossmith_data::label_images::{Labels, Picture, Sample};
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 
-/// Red, green, blue, x, y.
-pub(super) const CHANNELS: usize = 5;
-const COLORS: usize = 3;
+/// Red, green, blue, brightness, x, y.
+pub(super) const CHANNELS: usize = COLORS + 2;
+/// Red, green and blue with the mean 0 and the variance 1 over the picture; and the square root of the brightness itself, without
+/// which nobody knows a dark picture from a bright one, nor a dim halo from the dark beside a bright spot.
+const COLORS: usize = 4;
 
-/// A picture with the mean 0 and the variance 1 in each colour, channel by channel.
+/// A picture, channel by channel.
 pub(super) struct Planes {
     pub height: usize,
     pub width: usize,
@@ -19,7 +21,7 @@ impl Planes {
     pub fn new(picture: &Picture) -> Self {
         let pixels = picture.height * picture.width;
         let mut colors = Vec::with_capacity(COLORS * pixels);
-        for color in 0..COLORS {
+        for color in 0..COLORS - 1 {
             let channel = color.min(picture.channels - 1);
             let values = || picture.samples.iter().skip(channel).step_by(picture.channels).map(|v| f64::from(*v));
             let mean = values().sum::<f64>() / pixels as f64;
@@ -28,6 +30,12 @@ impl Planes {
             let scale = 1.0 / variance.sqrt().max(1.0);
             colors.extend(values().map(|v| ((v - mean) * scale) as f32));
         }
+        // From 0 to 3, so that it is about as large as the others.
+        const GAIN: f32 = 3.0;
+        colors.extend(picture.samples.chunks_exact(picture.channels).map(|pixel| {
+            let mean = pixel.iter().map(|v| f32::from(*v)).sum::<f32>() / pixel.len() as f32;
+            GAIN * (mean / 255.0).sqrt()
+        }));
         Self { height: picture.height, width: picture.width, colors }
     }
 
@@ -52,7 +60,7 @@ fn mirror(at: i64, length: usize) -> (usize, i64) {
     ((if turn % 2 == 0 { rest } else { length - 1 - rest }) as usize, turn)
 }
 
-/// What the network is fed: `[5, side, side]`.
+/// What the network is fed: `[CHANNELS, side, side]`.
 pub(super) fn tile(planes: &Planes, top: usize, left: usize, side: usize) -> Vec<f32> {
     view(planes, side, |y, x| ((top + y) as f32, (left + x) as f32))
 }
@@ -136,7 +144,8 @@ mod tests {
         for (column, source) in [(0, 8), (11, 19), (12, 19), (15, 16)] {
             assert_eq!(tile[column], planes.colors[source], "{column}");
         }
-        assert_eq!((tile[3 * 256], tile[3 * 256 + 15], tile[4 * 256 + 255]), (-1.0, 1.0, 1.0));
+        assert_eq!((tile[4 * 256], tile[4 * 256 + 15], tile[5 * 256 + 255]), (-1.0, 1.0, 1.0));
+        assert_eq!(tile[3 * 256], 3.0 * (8.0f32 / 255.0).sqrt());
     }
 
     #[test]

@@ -62,6 +62,16 @@ impl Model {
     /// # Errors
     /// The network has diverged (its embeddings are not finite); true instances are needed and not given, or of another size.
     pub fn predict(&self, picture: &Picture, cluster: Cluster, given: Given<'_>) -> Result<Prediction, EmbeddingError> {
+        // On a thread of the pool, which need not be woken for every layer then.
+        rayon::scope(|_| self.predict_here(picture, cluster, given))
+    }
+
+    fn predict_here(
+        &self,
+        picture: &Picture,
+        cluster: Cluster,
+        given: Given<'_>,
+    ) -> Result<Prediction, EmbeddingError> {
         let side = self.recipe.side;
         let planes = Planes::new(picture);
         let mut canvas = Canvas::new(picture.height, picture.width);

@@ -47,7 +47,7 @@ pub fn train(
     samples: &[Sample],
     recipe: &Recipe,
     loss: &dyn Loss,
-    mut progress: impl FnMut(&Step) -> bool,
+    mut progress: impl FnMut(&Step) -> bool + Send,
 ) -> Result<Model, EmbeddingError> {
     train_from(samples, recipe, loss, None, &mut |step, _| {
         if progress(step) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -65,12 +65,26 @@ pub fn train_from(
     recipe: &Recipe,
     loss: &dyn Loss,
     from: Option<&Checkpoint>,
-    watch: &mut dyn FnMut(&Step, &Save<'_>) -> ControlFlow<()>,
+    watch: &mut Watch<'_>,
 ) -> Result<Model, EmbeddingError> {
     recipe.check()?;
     if samples.is_empty() {
         return Err(EmbeddingError::NoData);
     }
+    // On a thread of the pool, which need not be woken for every layer then.
+    rayon::scope(|_| steps(samples, recipe, loss, from, watch))
+}
+
+/// Hears of every step, can have the state after it, and may end the training.
+pub type Watch<'a> = dyn FnMut(&Step, &Save<'_>) -> ControlFlow<()> + Send + 'a;
+
+fn steps(
+    samples: &[Sample],
+    recipe: &Recipe,
+    loss: &dyn Loss,
+    from: Option<&Checkpoint>,
+    watch: &mut Watch<'_>,
+) -> Result<Model, EmbeddingError> {
     let device = Device::flex().autodiff();
     let planes = planes::of_samples(samples);
     let mut net = EmbeddingNet::new(recipe, &device);

@@ -28,4 +28,4 @@ pub use draw::draw;
 pub use loss::{BatchLoss, Criterion};
 pub use network::{BackboneKind, ConfigError, Output, PolarMask, PolarMaskConfig};
 pub use samples::{Sample, Turn, batch, samples};
-pub use train::{Progress, TrainError, TrainSettings, Turns, continue_from, train};
+pub use train::{Progress, TrainError, TrainSettings, Turns, Watch, continue_from, train};

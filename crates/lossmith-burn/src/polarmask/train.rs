@@ -118,7 +118,7 @@ pub fn train(
 }
 
 /// Hears of every step, can have the state of the training after it, and may end the training.
-pub type Watch<'a> = dyn FnMut(&Progress, &Save<'_>) -> ControlFlow<()> + 'a;
+pub type Watch<'a> = dyn FnMut(&Progress, &Save<'_>) -> ControlFlow<()> + Send + 'a;
 
 /// Trains a network from where it is: pretrained weights, for instance. `device` has a graph (`Device::autodiff`). With the state
 /// of an earlier training of the same network, settings and samples, the steps that follow it are the same as if it had never been
@@ -127,6 +127,19 @@ pub type Watch<'a> = dyn FnMut(&Progress, &Save<'_>) -> ControlFlow<()> + 'a;
 /// # Errors
 /// No pictures with an object, a loss that is not one of rays, a training that diverges, a checkpoint of another network.
 pub fn continue_from(
+    network: PolarMask,
+    config: &PolarMaskConfig,
+    settings: &TrainSettings,
+    samples: &[Sample],
+    device: &Device,
+    from: Option<&Checkpoint>,
+    watch: &mut Watch<'_>,
+) -> Result<PolarMask, TrainError> {
+    // On a thread of the pool, which need not be woken for every layer then.
+    rayon::scope(|_| all_steps(network, config, settings, samples, device, from, watch))
+}
+
+fn all_steps(
     mut network: PolarMask,
     config: &PolarMaskConfig,
     settings: &TrainSettings,

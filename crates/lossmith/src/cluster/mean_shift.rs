@@ -91,8 +91,7 @@ fn sample_centres(embeddings: Embeddings<'_>, pixels: &[u32], left: &[u32], band
     let least_neighbours = (least * count / left.len()).max(1);
 
     let mut active = vec![true; points.len];
-    let mut density: Vec<usize> =
-        (0..points.len).map(|i| points.mean_within(&points.point(i), bandwidth, &active).0).collect();
+    let mut density: Vec<usize> = (0..points.len).map(|i| points.count_within(&points.point(i), bandwidth)).collect();
     let mut centres = Vec::new();
     loop {
         let densest = (0..points.len).filter(|i| active[*i]).max_by_key(|i| (density[*i], usize::MAX - i));

@@ -21,8 +21,10 @@ pub use authors::authors;
 pub use centre::centre_threshold;
 pub use mean_shift::{MeanShift, from_pixels, mean_shift};
 
-use points::Points;
+use points::{LANES, Points};
 use rayon::prelude::*;
+
+use crate::simd::widest;
 
 /// The embeddings of one image, and which of its pixels are to be clustered.
 #[derive(Clone, Copy, Debug)]
@@ -169,18 +171,19 @@ fn describe(embeddings: Embeddings<'_>, labels: &[u32], count: usize) -> Vec<Ins
     // `[channel][instance]`, so that the channels are summed side by side, each in the order of the pixels.
     let mut means = vec![0f64; channels * count];
     means.par_chunks_mut(count.max(1)).zip(embeddings.x.par_chunks(stride)).for_each(|(means, row)| {
-        for (label, x) in labels.iter().zip(row).filter(|(l, _)| **l > 0) {
-            means[*label as usize - 1] += f64::from(*x);
-        }
+        widest(
+            #[inline(always)]
+            || add_by_label(labels, row, means),
+        );
         means.iter_mut().zip(&sizes).for_each(|(mean, size)| *mean /= *size as f64);
     });
     let mut squares = vec![0f64; labels.len()];
     squares.par_chunks_mut(STRETCH).zip(labels.par_chunks(STRETCH)).enumerate().for_each(|(at, (squares, labels))| {
         for (means, row) in means.chunks_exact(count.max(1)).zip(embeddings.x.chunks_exact(stride)) {
-            for ((label, x), square) in labels.iter().zip(&row[at * STRETCH..]).zip(&mut *squares) {
-                let mean = if *label > 0 { means[*label as usize - 1] } else { 0.0 };
-                *square += (f64::from(*x) - mean) * (f64::from(*x) - mean);
-            }
+            widest(
+                #[inline(always)]
+                || add_squares(labels, &row[at * STRETCH..], means, squares),
+            );
         }
     });
     let mut residuals = vec![0f64; count];
@@ -193,6 +196,58 @@ fn describe(embeddings: Embeddings<'_>, labels: &[u32], count: usize) -> Vec<Ins
         score: (-residual / *size as f64 / SCORE_DISTANCE).exp(),
     };
     sizes.iter().zip(residuals).enumerate().map(of).collect()
+}
+
+/// The label that all of some pixels have. Neighbouring pixels mostly belong together: then they are taken at once.
+#[inline(always)]
+fn common(labels: &[u32]) -> Option<u32> {
+    let first = *labels.first()?;
+    (labels.iter().map(|l| usize::from(*l != first)).sum::<usize>() == 0).then_some(first)
+}
+
+/// Adds each number to the sum of its label; label 0 has none.
+#[inline(always)]
+fn add_by_label(labels: &[u32], row: &[f32], sums: &mut [f64]) {
+    for (labels, row) in labels.chunks(LANES).zip(row.chunks(LANES)) {
+        match common(labels) {
+            Some(0) => {}
+            Some(label) if row.len() == LANES => {
+                // Pairs, then pairs of pairs: the lanes of a vector.
+                let mut lanes = [0f64; LANES];
+                lanes.iter_mut().zip(row).for_each(|(lane, x)| *lane = f64::from(*x));
+                for half in [8, 4, 2, 1] {
+                    let (low, high) = lanes.split_at_mut(half);
+                    low.iter_mut().zip(high).for_each(|(a, b)| *a += *b);
+                }
+                sums[label as usize - 1] += lanes[0];
+            }
+            _ => {
+                for (label, x) in labels.iter().zip(row).filter(|(l, _)| **l > 0) {
+                    sums[*label as usize - 1] += f64::from(*x);
+                }
+            }
+        }
+    }
+}
+
+/// Adds the squared distance of each number to the mean of its label; of label 0 to 0.
+#[inline(always)]
+fn add_squares(labels: &[u32], row: &[f32], means: &[f64], squares: &mut [f64]) {
+    let mean = |label: u32| if label > 0 { means[label as usize - 1] } else { 0.0 };
+    let add = |x: &f32, mean: f64, square: &mut f64| *square += (f64::from(*x) - mean) * (f64::from(*x) - mean);
+    for ((labels, row), squares) in labels.chunks(LANES).zip(row.chunks(LANES)).zip(squares.chunks_mut(LANES)) {
+        match common(labels) {
+            Some(label) => {
+                let mean = mean(label);
+                squares.iter_mut().zip(row).for_each(|(square, x)| add(x, mean, square));
+            }
+            None => {
+                for ((label, x), square) in labels.iter().zip(row).zip(squares) {
+                    add(x, mean(*label), square);
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -80,6 +80,17 @@ impl Points {
         (count, mean)
     }
 
+    /// How many points lie within a distance of `centre`.
+    pub fn count_within(&self, centre: &[f32], distance: f32) -> usize {
+        let partial = self.by_task(|_, blocks| {
+            widest(
+                #[inline(always)]
+                || count_within(blocks, self.channels, centre, distance * distance),
+            )
+        });
+        partial.into_iter().sum()
+    }
+
     /// Which points lie within a distance of `centre`.
     pub fn within(&self, centre: &[f32], distance: f32) -> Vec<bool> {
         let mut within: Vec<bool> = self
@@ -99,11 +110,13 @@ impl Points {
 
     /// Per point the nearest of the centres (`[centre][channel]`) that is within a distance, the first of equals.
     pub fn nearest(&self, centres: &[f32], distance: f32) -> Vec<Option<u32>> {
+        // Nearer to a centre than half the way to any other is nearest to it; a little less, for the rounding of squares.
+        let safe = (0.249 * least_square(centres, self.channels)).min(distance * distance);
         let mut nearest: Vec<Option<u32>> = self
             .by_task(|_, blocks| {
                 widest(
                     #[inline(always)]
-                    || nearest(blocks, self.channels, centres, distance * distance),
+                    || nearest(blocks, self.channels, centres, distance * distance, safe),
                 )
             })
             .concat();
@@ -115,17 +128,11 @@ impl Points {
     pub fn group_means(&self, groups: &[Option<u32>], centres: &mut [f32]) -> Vec<usize> {
         let count = centres.len() / self.channels;
         let partial = self.by_task(|first, blocks| {
-            let mut sums = vec![0f64; centres.len()];
-            let mut sizes = vec![0usize; count];
-            for (at, block) in blocks.chunks_exact(self.channels).enumerate() {
-                for lane in 0..LANES.min(self.len - first - at * LANES) {
-                    let Some(group) = groups[first + at * LANES + lane] else { continue };
-                    sizes[group as usize] += 1;
-                    let sum = &mut sums[group as usize * self.channels..][..self.channels];
-                    sum.iter_mut().zip(block).for_each(|(s, lanes)| *s += f64::from(lanes[lane]));
-                }
-            }
-            (sums, sizes)
+            let groups = &groups[first..];
+            widest(
+                #[inline(always)]
+                || group_sums(blocks, self.channels, groups, count),
+            )
         });
         let mut sums = vec![0f64; centres.len()];
         let mut sizes = vec![0; count];
@@ -144,6 +151,31 @@ impl Points {
     }
 }
 
+/// The sums `[group][channel]` and the sizes of groups. Neighbouring pixels mostly belong together: of each block one group after
+/// another is summed, all sixteen lanes at once.
+#[inline(always)]
+fn group_sums(blocks: &[Lanes], channels: usize, groups: &[Option<u32>], count: usize) -> (Vec<f64>, Vec<usize>) {
+    let mut sums = vec![[0f64; LANES]; count * channels];
+    let mut sizes = vec![0usize; count];
+    for (block, groups) in blocks.chunks_exact(channels).zip(groups.chunks(LANES)) {
+        let mut of = [u32::MAX; LANES];
+        of.iter_mut().zip(groups).for_each(|(of, group)| *of = group.unwrap_or(u32::MAX));
+        while let Some(group) = of.iter().copied().find(|g| *g != u32::MAX) {
+            let chosen = of.map(|g| g == group);
+            for (sums, lanes) in sums[group as usize * channels..][..channels].iter_mut().zip(block) {
+                for ((sum, x), chosen) in sums.iter_mut().zip(lanes).zip(&chosen) {
+                    *sum += if *chosen { f64::from(*x) } else { 0.0 };
+                }
+            }
+            for (of, chosen) in of.iter_mut().zip(&chosen) {
+                sizes[group as usize] += usize::from(*chosen);
+                *of = if *chosen { u32::MAX } else { *of };
+            }
+        }
+    }
+    (sums.iter().map(|lanes| lanes.iter().sum()).collect(), sizes)
+}
+
 /// Squared distances of the sixteen points of a block.
 #[inline(always)]
 fn squares(block: &[Lanes], centre: &[f32]) -> Lanes {
@@ -154,6 +186,18 @@ fn squares(block: &[Lanes], centre: &[f32]) -> Lanes {
         }
     }
     squares
+}
+
+/// Lanes past the last pixel are infinitely far, so they are not counted.
+#[inline(always)]
+fn count_within(blocks: &[Lanes], channels: usize, centre: &[f32], square_distance: f32) -> usize {
+    let mut counts = [0u32; LANES];
+    for block in blocks.chunks_exact(channels) {
+        for (count, square) in counts.iter_mut().zip(squares(block, centre)) {
+            *count += u32::from(square < square_distance);
+        }
+    }
+    counts.iter().sum::<u32>() as usize
 }
 
 #[inline(always)]
@@ -187,10 +231,31 @@ fn sum_within(
     (count, sums.iter().map(|lanes| lanes.iter().sum()).collect())
 }
 
+/// The least squared distance between two of the centres.
+fn least_square(centres: &[f32], channels: usize) -> f32 {
+    let mut least = f32::INFINITY;
+    for (at, one) in centres.chunks_exact(channels).enumerate() {
+        for other in centres.chunks_exact(channels).take(at) {
+            least = least.min(one.iter().zip(other).map(|(a, b)| (a - b) * (a - b)).sum());
+        }
+    }
+    least
+}
+
+/// A point within `safe` of a centre has it for its nearest. Neighbouring pixels mostly belong together: so the centre of the pixel
+/// before is tried first, and all others only where that one is not safe.
 #[inline(always)]
-fn nearest(blocks: &[Lanes], channels: usize, centres: &[f32], square_distance: f32) -> Vec<Option<u32>> {
+fn nearest(blocks: &[Lanes], channels: usize, centres: &[f32], square_distance: f32, safe: f32) -> Vec<Option<u32>> {
     let mut nearest = Vec::with_capacity(blocks.len() / channels * LANES);
+    let mut before = 0;
     for block in blocks.chunks_exact(channels) {
+        if let Some(centre) = centres.chunks_exact(channels).nth(before as usize) {
+            let unsafe_lanes: usize = squares(block, centre).iter().map(|s| usize::from(*s >= safe)).sum();
+            if unsafe_lanes == 0 {
+                nearest.extend([Some(before); LANES]);
+                continue;
+            }
+        }
         let mut best = [square_distance; LANES];
         let mut which = [u32::MAX; LANES];
         for (index, centre) in centres.chunks_exact(channels).enumerate() {
@@ -202,6 +267,7 @@ fn nearest(blocks: &[Lanes], channels: usize, centres: &[f32], square_distance: 
                 which[lane] = if closer { index as u32 } else { which[lane] };
             }
         }
+        before = which.iter().rev().copied().find(|w| *w != u32::MAX).unwrap_or(before);
         nearest.extend(which.map(|w| (w != u32::MAX).then_some(w)));
     }
     nearest

@@ -170,7 +170,7 @@ fn report(run: &Run, model: &Model, data: &LabelledSet, json: bool) -> anyhow::R
         scores.push(score(sample, &found.labels.ids)?);
         if at < PICTURES {
             let overlay = label_images::overlay(&sample.picture, &found.labels);
-            label_images::write_picture(&run.path(&format!("test-{}.png", at + 1)), &overlay)?;
+            run.write(&format!("test-{}.png", at + 1), &label_images::png(&overlay)?)?;
         }
     }
     let Some(summary) = Summary::of(&scores) else {

@@ -134,7 +134,11 @@ impl<'a> Session<'a> {
     }
 
     /// Trains, and chooses the score from which detections are sure.
-    pub fn train(&self, recipe: &Recipe, mut watch: impl FnMut(&Progress) -> ControlFlow<()>) -> anyhow::Result<Model> {
+    pub fn train(
+        &self,
+        recipe: &Recipe,
+        mut watch: impl FnMut(&Progress) -> ControlFlow<()> + Send,
+    ) -> anyhow::Result<Model> {
         self.train_from(recipe, None, |progress, _| watch(progress))
     }
 
@@ -143,7 +147,7 @@ impl<'a> Session<'a> {
         &self,
         recipe: &Recipe,
         state: Option<&Checkpoint>,
-        watch: impl FnMut(&Progress, &Save<'_>) -> ControlFlow<()>,
+        watch: impl FnMut(&Progress, &Save<'_>) -> ControlFlow<()> + Send,
     ) -> anyhow::Result<Model> {
         let mut model = self.fit(recipe, state, watch)?;
         if !interrupt::asked() {
@@ -157,7 +161,7 @@ impl<'a> Session<'a> {
         &self,
         recipe: &Recipe,
         state: Option<&Checkpoint>,
-        mut watch: impl FnMut(&Progress, &Save<'_>) -> ControlFlow<()>,
+        mut watch: impl FnMut(&Progress, &Save<'_>) -> ControlFlow<()> + Send,
     ) -> anyhow::Result<Model> {
         let (about, device) = (self.about.clone(), Device::flex().autodiff());
         device.seed(recipe.train.seed);
@@ -245,7 +249,7 @@ fn pictures(run: &Run, model: &Model, part: &Part) -> anyhow::Result<()> {
         found.retain(|d| d.score >= model.about.sure);
         let picture = source.load()?;
         let drawn = draw(&picture, &found, false, zoom(picture.width, picture.height));
-        drawn.write(&run.path(&format!("test-{}.png", at + 1)))?;
+        run.write(&format!("test-{}.png", at + 1), &drawn.to_png()?)?;
     }
     Ok(())
 }
