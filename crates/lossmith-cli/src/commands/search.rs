@@ -23,17 +23,21 @@ enum Task {
         Example: lossmith search embedding --slot pull --data sticks --set task.model.steps=200 --set search.population=12")]
     Embedding(slot::Args),
     /// A kernel of the counterfactual critic, for scene graphs by agents (CMAT)
-    #[command(after_help = "Slot: surrogate, in the place of -a*l, of the scaled advantage a and the log-probability l of the sampled class.\n\
+    #[command(
+        after_help = "Slot: surrogate, in the place of -a*l, of the scaled advantage a and the log-probability l of the sampled class.\n\
         It is judged by the recall that the recipe rewards, on scenes held back from training; all candidates share stage 1.\n\
         The recipe is that of a search (recipes/slot-laptop.toml) with that of the task under `task`.\n\
-        Example: lossmith search cmat --slot surrogate --set search.generations=3")]
+        Example: lossmith search cmat --slot surrogate --set search.generations=3"
+    )]
     Cmat(slot::Args),
     /// A kernel of the graphical contrastive losses, for scene graphs of pairs of boxes (RelDN)
-    #[command(after_help = "Slot: margin, in the place of max(0.2 - (p - n), 0), of the lowest affinity p of a group's related pairs and the highest n of its\n\
+    #[command(
+        after_help = "Slot: margin, in the place of max(0.2 - (p - n), 0), of the lowest affinity p of a group's related pairs and the highest n of its\n\
         unrelated ones. It is judged on images held back from training: made scenes by the recall at as many triplets as relations,\n\
         the user's by VRD's predicate detection, k = 1, R@50.\n\
         The recipe is that of a search (recipes/slot-laptop.toml) with that of the task under `task`.\n\
-        Example: lossmith search reldn --slot margin --set task.data.train=100 --set task.train.table=1")]
+        Example: lossmith search reldn --slot margin --set task.data.train=100 --set task.train.table=1"
+    )]
     Reldn(slot::Args),
 }
 

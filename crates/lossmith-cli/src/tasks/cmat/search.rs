@@ -116,7 +116,9 @@ impl Parser {
     /// How a trial is trained: the recipe's reward and critic, the trial's surrogate.
     fn settings(&self, trial: &Trial) -> anyhow::Result<Settings> {
         let task = &self.recipe.task;
-        let Spec::Named(loss) = Spec::parse(&trial.loss)? else { anyhow::bail!("'{}' is no {}", trial.loss, Self::LOSS) };
+        let Spec::Named(loss) = Spec::parse(&trial.loss)? else {
+            anyhow::bail!("'{}' is no {}", trial.loss, Self::LOSS)
+        };
         let scenes = self.session.train.len();
         Ok(Settings {
             surrogate: loss.kernel("surrogate").cloned(),
@@ -157,12 +159,21 @@ mod tests {
 
     #[test]
     fn a_surrogate_is_trained_from_a_shared_first_stage() {
-        let set = ["task.data.train=12", "task.data.test=4", "task.agents.hidden=8", "task.agents.pair=4", "task.train.epochs=1"];
+        let set = [
+            "task.data.train=12",
+            "task.data.test=4",
+            "task.agents.hidden=8",
+            "task.agents.pair=4",
+            "task.train.epochs=1",
+        ];
         let recipe = SlotRecipe::load::<Parser>("surrogate", "laptop", &set.map(str::to_owned)).unwrap();
         recipe.space(Parser::LOSS).unwrap();
         let text = crate::recipe::to_text(&recipe).unwrap();
         let judge = slot::judge::<Parser>(&text, None).unwrap();
-        assert_eq!((judge.recipe().unwrap(), judge.data()), (text, "hubs: 9 scenes to train on, 3 to judge by, 4 for the verdict"));
+        assert_eq!(
+            (judge.recipe().unwrap(), judge.data()),
+            (text, "hubs: 9 scenes to train on, 3 to judge by, 4 for the verdict")
+        );
         let trial = |loss: &str, seed: u64| Trial {
             loss: loss.to_owned(),
             steps: 2,
