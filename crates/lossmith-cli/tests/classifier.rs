@@ -138,6 +138,11 @@ fn bad_input_is_one_clear_message() {
     fs::write(folder.path().join("taken/file"), "x").unwrap();
     for (arguments, part) in [
         (&["train", "classifier", "--loss", "log(q)"][..], "unknown name 'q'"),
+        // A formula may begin with a minus, as most do.
+        (&["train", "classifier", "--loss", "-x*q"], "unknown name 'q'"),
+        (&["compare", "classifier", "--losses", "-x*q,baikal"], "unknown name 'q'"),
+        (&["export", "-x*q", "--to", "jax"], "unknown name 'q'"),
+        (&["losses", "eval", "-x*q", "--input", "taken/file"], "unknown name 'q'"),
         (&["train", "classifier", "--loss", "bikal"], "did you mean 'baikal'?"),
         (&["train", "classifier", "--loss", "baikal", "--out", "taken"], "--out taken"),
         (&["train", "classifier", "--loss", "baikal", "--steps", "0"], "train.steps"),

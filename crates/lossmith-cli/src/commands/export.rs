@@ -14,6 +14,7 @@ use crate::run::Run;
 #[command(after_help = "Example: lossmith export runs/search-classifier-1 --to pytorch > found_loss.py")]
 pub struct Args {
     /// A loss (name, formula, @FILE) or the folder of a search
+    #[arg(allow_hyphen_values = true)]
     loss: String,
     /// The framework: pytorch, jax, burn or latex
     #[arg(long, value_parser = language)]

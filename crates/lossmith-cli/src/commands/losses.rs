@@ -34,6 +34,7 @@ enum Action {
     )]
     Eval {
         /// The loss: name, formula or @FILE
+        #[arg(allow_hyphen_values = true)]
         loss: String,
         /// A safetensors file with the loss's input tensors
         #[arg(long, value_name = "FILE")]

@@ -31,7 +31,7 @@ pub struct Args {
     #[command(flatten)]
     common: Common,
     /// The losses, separated by commas
-    #[arg(long, value_name = "A,B,C", required_unless_present = "resume")]
+    #[arg(long, value_name = "A,B,C", required_unless_present = "resume", allow_hyphen_values = true)]
     losses: Option<String>,
     /// How many training images are used
     #[arg(long, value_name = "N")]

@@ -16,7 +16,7 @@ pub struct Args {
     #[command(flatten)]
     common: Common,
     /// The loss: name, formula or @FILE
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     loss: String,
 }
 
