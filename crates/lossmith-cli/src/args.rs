@@ -11,7 +11,7 @@ use crate::commands::{
 /// A LOSS is a name (`baikal`), a name with parameters (`poly-loss(epsilon=2)`), a formula in label x, probability y and number of
 /// classes n (`-(log(y) - x/y)/n`), or `@FILE` with any of these. Results go to stdout, talk to stderr.
 #[derive(Debug, Parser)]
-#[command(name = "lossmith", version, propagate_version = true, help_expected = true)]
+#[command(name = "lossmith", version = env!("LOSSMITH_BUILD"), propagate_version = true, help_expected = true)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,

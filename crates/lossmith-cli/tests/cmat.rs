@@ -117,7 +117,7 @@ fn bad_input_is_named() {
         (&["--reward", "recall@0"][..], "expected recall@K with K at least 1"),
         (&["--critic", "exakt"], "expected one of exact, truncated"),
         (&["--loss", "focal"], "expected cross-entropy, degree, node-priority, cmat"),
-        (&["--rounds", "0"], "recipe: agents.rounds"),
+        (&["--rounds", "0"], "recipe: agents.rounds: expected 1 to 4096, found 0"),
         (&["--set", "data.blocks=0"], "blocks: expected 1 or more"),
         (&["--data", "nowhere"], "nowhere"),
     ] {

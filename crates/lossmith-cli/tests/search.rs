@@ -190,7 +190,8 @@ const TINY: &str = "[search]\npopulation = 8\ngenerations = 2\nsteps = 4\nconfir
 
 #[test]
 fn a_surrogate_is_searched_and_survives_a_kill() {
-    let task = "[task.data]\ntrain = 40\ntest = 12\n[task.agents]\nhidden = 8\npair = 4\n[task.train]\nepochs = 1\npolicy_epochs = 2\n";
+    let task = "[task.data]\ntrain = 107\ntest = 12\n[task.agents]\nhidden = 16\npair = 8\n\
+        [task.train]\nreward = \"recall@50\"\nepochs = 4\npolicy_epochs = 1\nbatch = 4\nrate = 0.02\n";
     slots_survive_a_kill(["cmat", "surrogate"], &format!("{TINY}{task}"), "counterfactual-critic");
 }
 

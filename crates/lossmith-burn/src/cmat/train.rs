@@ -63,7 +63,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The settings of the laptop recipe.
+    /// Settings of a short training on hub worlds.
     pub fn new(objective: Objective, seed: u64) -> Self {
         Self {
             objective,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// What a worker must share with the study, so that its outcomes are the same as anybody's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
-    /// The program's version.
+    /// The program's version, and a checksum of its sources.
     pub version: String,
     /// What is searched, as `search` names it.
     pub task: String,
@@ -18,7 +18,7 @@ pub struct Identity {
 impl Identity {
     /// The identity of this program's work on a task.
     pub fn new(task: &str, data: String, recipe: String) -> Self {
-        Self { version: env!("CARGO_PKG_VERSION").to_owned(), task: task.to_owned(), data, recipe }
+        Self { version: env!("LOSSMITH_BUILD").to_owned(), task: task.to_owned(), data, recipe }
     }
 
     /// Compares a worker's identity with that of the study.

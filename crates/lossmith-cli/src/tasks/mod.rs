@@ -45,3 +45,22 @@ pub fn judge(task: &str, recipe: &str, data: Option<&Path>) -> anyhow::Result<Bo
         _ => anyhow::bail!("this program does not know the study's task '{task}'"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_task_that_is_searched_is_known_to_workers() {
+        for (task, known) in [
+            ("classifier", true),
+            ("embedding --slot pull", true),
+            ("cmat --slot surrogate", true),
+            ("reldn --slot margin", true),
+            ("embedding", false),
+            ("classifier --slot pull", false),
+            ("sorting", false),
+        ] {
+            let error = super::judge(task, "no recipe", None).err().map(|e| format!("{e:#}")).unwrap_or_default();
+            assert_eq!(!error.contains("does not know"), known, "{task}: {error}");
+        }
+    }
+}

@@ -42,6 +42,7 @@ impl Metric for Challenge {
 
     fn judge(&self, truth: &ImageGraph, scores: &GraphScores) -> Result<ChallengeImage, GraphError> {
         scores.check()?;
+        scores.check_no_loops()?;
         let verified = truth.verified.iter().copied().collect();
         Ok(Challenge::judge(self, &truth.graph.located(), &verified, &reldn_detections(scores)))
     }
@@ -56,6 +57,7 @@ impl Metric for Reldn {
 
     fn judge(&self, truth: &ImageGraph, scores: &GraphScores) -> Result<ReldnImage, GraphError> {
         scores.check()?;
+        scores.check_no_loops()?;
         Ok(Reldn::judge(self, &truth.graph.located(), &reldn_detections(scores)))
     }
 

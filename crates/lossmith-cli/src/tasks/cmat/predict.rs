@@ -115,7 +115,13 @@ impl Model {
         let config: Config = serde_json::from_str(&run.read("model.json")?).context("model.json")?;
         let about: About = serde_json::from_str(&run.read("vocabulary.json")?).context("vocabulary.json")?;
         let path = run.path(MODEL);
-        let bytes = std::fs::read(&path).with_context(|| format!("{}: cannot be read", path.display()))?;
+        let bytes = std::fs::read(&path).with_context(|| {
+            let run = folder.display();
+            format!(
+                "{}: cannot be read; if its training was stopped, go on with: lossmith train cmat --resume {run}",
+                path.display()
+            )
+        })?;
         let agents = store::from_bytes(&config, bytes, &Device::flex()).with_context(|| path.display().to_string())?;
         let bias = bias(&agents, config.classes).with_context(|| path.display().to_string())?;
         Ok(Self { run, agents, bias, config, names: about.vocabulary })

@@ -128,15 +128,15 @@ impl Recipe {
     pub fn check(&self) -> anyhow::Result<()> {
         self.objective(&self.train.loss)?;
         anyhow::ensure!((1..=1000).contains(&self.seeds), "recipe: seeds: expected 1 to 1000, found {}", self.seeds);
-        let at_least_one = [
-            ("agents.hidden", self.agents.hidden / 2),
-            ("agents.pair", self.agents.pair),
-            ("agents.rounds", self.agents.rounds),
-            ("train.batch", self.train.batch),
-            ("train.epochs", self.train.epochs),
+        let sizes = [
+            ("agents.hidden", self.agents.hidden, 2),
+            ("agents.pair", self.agents.pair, 1),
+            ("agents.rounds", self.agents.rounds, 1),
+            ("train.batch", self.train.batch, 1),
+            ("train.epochs", self.train.epochs, 1),
         ];
-        for (key, value) in at_least_one {
-            anyhow::ensure!((1..=4096).contains(&value), "recipe: {key} is too small or too large");
+        for (key, value, least) in sizes {
+            anyhow::ensure!((least..=4096).contains(&value), "recipe: {key}: expected {least} to 4096, found {value}");
         }
         for (key, rate) in [("train.rate", self.train.rate), ("train.policy_rate", self.train.policy_rate)] {
             anyhow::ensure!(rate > 0.0 && rate.is_finite(), "recipe: {key}: expected a number above 0, found {rate}");

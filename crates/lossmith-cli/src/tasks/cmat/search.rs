@@ -167,7 +167,7 @@ mod tests {
             "task.train.epochs=1",
         ];
         let recipe = SlotRecipe::load::<Parser>("surrogate", "laptop", &set.map(str::to_owned)).unwrap();
-        recipe.space(Parser::LOSS).unwrap();
+        recipe.space::<Parser>().unwrap();
         let text = crate::recipe::to_text(&recipe).unwrap();
         let judge = slot::judge::<Parser>(&text, None).unwrap();
         assert_eq!(

@@ -6,13 +6,14 @@ use anyhow::Context;
 use burn::module::Module;
 use lossmith_burn::cmat::evaluate::Given;
 use lossmith_burn::cmat::train::Progress;
-use lossmith_burn::cmat::{Trainer, store};
+use lossmith_burn::cmat::{Settings, Trainer, store};
 use lossmith_data::node_graphs::{About, NodeGraphs};
 use serde_json::json;
 
 use super::{Common, Recipe, Session};
 use crate::output::{self, Answer, Table};
 use crate::run::Run;
+use crate::tasks::classifier::compare::how_to_go_on;
 use crate::{interrupt, recipe};
 
 /// The agents after the first stage, which all losses share.
@@ -63,17 +64,9 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
     run.write_json("model.json", &session.config)?;
 
     let settings = recipe.settings(&recipe.train.loss, recipe.seed)?;
-    let mut log = Log::open(&run, args.resume.is_some());
-    let first = match std::fs::read(run.path(FIRST)) {
-        Ok(bytes) => session.kept(bytes, settings.clone()).with_context(|| run.path(FIRST).display().to_string())?,
-        Err(_) => {
-            let first = session.first_stage(settings.clone(), |_, epoch, p| log.add(CROSS_ENTROPY, epoch, p))?;
-            write_agents(&run, FIRST, &first)?;
-            first
-        }
-    };
-    let second = session.second_stage(&first, settings, |_, epoch, p| log.add(&recipe.train.loss, epoch, p))?;
-    write_agents(&run, MODEL, &second)?;
+    let log = Log::open(&run, args.resume.is_some());
+    let [first, second] = train(&run, &session, &recipe.train.loss, settings, log)
+        .map_err(|e| how_to_go_on(e, "train cmat", run.folder()))?;
     let outcomes =
         [("stage 1", session.outcome(&first, Given::Boxes)?), ("stage 2", session.outcome(&second, Given::Boxes)?)];
     let found = json!({"run": run.folder(), "ceilings": ceilings(&data.about),
@@ -91,6 +84,27 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
     }
     output::print(&format!("{table}{}run: {}\n", ceiling_line(&data), run.folder().display()))?;
     Ok(Answer::Yes)
+}
+
+/// Both stages; a first one that was kept is not trained again.
+fn train(
+    run: &Run,
+    session: &Session,
+    loss: &str,
+    settings: Settings,
+    mut log: Log<'_>,
+) -> anyhow::Result<[Trainer; 2]> {
+    let first = match std::fs::read(run.path(FIRST)) {
+        Ok(bytes) => session.kept(bytes, settings.clone()).with_context(|| run.path(FIRST).display().to_string())?,
+        Err(_) => {
+            let first = session.first_stage(settings.clone(), |_, epoch, p| log.add(CROSS_ENTROPY, epoch, p))?;
+            write_agents(run, FIRST, &first)?;
+            first
+        }
+    };
+    let second = session.second_stage(&first, settings, |_, epoch, p| log.add(loss, epoch, p))?;
+    write_agents(run, MODEL, &second)?;
+    Ok([first, second])
 }
 
 fn write_agents(run: &Run, name: &str, trainer: &Trainer) -> anyhow::Result<()> {

@@ -170,7 +170,7 @@ mod tests {
         let published = Trial { loss: Detector::LOSS.to_owned(), ..trial.clone() };
         let broken = Trial { loss: "polar-iou(kernel=\"log(a - b)\")".to_owned(), ..trial.clone() };
         let outcomes = detector.evaluate(&[trial, published, broken]).unwrap();
-        let ends: Vec<End> = outcomes.iter().flatten().map(|o| o.end).collect();
+        let ends: Vec<End> = outcomes.iter().flatten().map(|o| o.end.clone()).collect();
         assert_eq!(ends, [End::Done, End::Done, End::Diverged]);
     }
 }

@@ -16,6 +16,7 @@ pub use session::{Data, Place, Session};
 
 use std::path::PathBuf;
 
+use anyhow::Context;
 use lossmith::loss::{Spec, split_list};
 use lossmith_burn::reldn::{Optimizer, Sampling, Settings};
 use serde::{Deserialize, Serialize};
@@ -207,11 +208,10 @@ pub fn loss(text: &str, variant: &str) -> anyhow::Result<Spec> {
         let absent = (0..4).filter(|&l| !terms.iter().any(|t| t == named[l])).map(|l| format!(", lambda{l}=0"));
         return Ok(Spec::parse(&format!("graphical-contrastive(variant={variant}{})", absent.collect::<String>()))?);
     }
-    match crate::commands::read_loss(text)? {
+    let wanted = "--loss: expected a sum of l0, l1, l2 and l3, or graphical-contrastive(...) with its parameters";
+    match crate::commands::read_loss(text).context(wanted)? {
         Spec::Named(arguments) if arguments.entry().name == "graphical-contrastive" => Ok(Spec::Named(arguments)),
-        other => anyhow::bail!(
-            "--loss: expected a sum of l0, l1, l2 and l3, or graphical-contrastive(...) with its parameters, found '{other}'"
-        ),
+        other => anyhow::bail!("{wanted}, found '{other}'"),
     }
 }
 

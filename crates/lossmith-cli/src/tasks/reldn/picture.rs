@@ -62,20 +62,45 @@ pub fn picture(
             let _ = writeln!(svg, "<rect width=\"{width:.1}\" height=\"{height:.1}\" fill=\"#f4f4f4\"/>");
         }
     }
+    let mut labels = Labels::default();
     for (i, b) in boxes.iter().enumerate() {
-        let [x1, y1, x2, y2] = b.map(|v| v * scale);
-        let name = escape(&names[i]);
+        let corners = b.map(|v| v * scale);
+        let [x1, y1, x2, y2] = corners;
+        let (name, label) = (escape(&names[i]), format!("{i} {}", names[i]));
+        let (x, y) = labels.place(corners, &label, [width, height]);
         let _ = writeln!(
             svg,
             "<rect x=\"{x1:.1}\" y=\"{y1:.1}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"none\" stroke=\"#222\"><title>{i} {name}</title></rect>\
-             <text x=\"{x1:.1}\" y=\"{:.1}\" stroke=\"#fff\" stroke-width=\"3\" paint-order=\"stroke\">{i} {name}</text>",
+             <text x=\"{x:.1}\" y=\"{y:.1}\" stroke=\"#fff\" stroke-width=\"3\" paint-order=\"stroke\">{i} {name}</text>",
             x2 - x1,
             y2 - y1,
-            (y1 - 3.0).max(10.0),
         );
     }
     graph(&mut svg, names, arrows);
     svg + "</svg>\n"
+}
+
+/// The labels of boxes that are placed already: left, top, right, bottom.
+#[derive(Default)]
+struct Labels(Vec<Corners>);
+
+impl Labels {
+    /// Where the base line of a box's label begins: above the box, or where that is taken below it, else inside, at either end of its
+    /// width; never outside of the picture.
+    fn place(&mut self, [x1, y1, x2, y2]: Corners, label: &str, [width, height]: [f64; 2]) -> (f64, f64) {
+        const LINE: f64 = 13.0;
+        // About the width of a sans-serif letter at 12 units.
+        let long = 6.7 * label.chars().count() as f64;
+        let within = |x: f64, y: f64| (x.min(width - long).max(0.0), y.clamp(10.0, (height - 3.0).max(10.0)));
+        let lines = [y1 - 3.0, y2 + LINE - 2.0, y1 + LINE, y2 - 3.0];
+        let places = lines.into_iter().flat_map(|y| [within(x1, y), within(x2 - long, y)]);
+        let taken = |(x, y): (f64, f64)| [x, y - LINE + 3.0, x + long, y + 3.0];
+        let apart = |a: Corners, b: Corners| a[2] <= b[0] || b[2] <= a[0] || a[3] <= b[1] || b[3] <= a[1];
+        let free = |place: &(f64, f64)| self.0.iter().all(|other| apart(taken(*place), *other));
+        let place = places.clone().find(free).unwrap_or_else(|| within(x1, y1 - 3.0));
+        self.0.push(taken(place));
+        place
+    }
 }
 
 fn graph(svg: &mut String, names: &[String], arrows: &[Arrow]) {
@@ -139,6 +164,16 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_keep_apart_and_inside() {
+        let mut labels = Labels::default();
+        let corner = [90.0, 5.0, 100.0, 30.0];
+        let first = labels.place(corner, "0 person", [100.0, 100.0]);
+        assert!(first.0 + 6.7 * 8.0 <= 100.0 && first.1 >= 10.0, "{first:?}");
+        let second = labels.place(corner, "1 person", [100.0, 100.0]);
+        assert!((second.1 - first.1).abs() >= 13.0, "{first:?} {second:?}");
+    }
 
     #[test]
     fn boxes_and_arrows_are_drawn_and_names_cannot_break_out() {

@@ -144,7 +144,8 @@ impl Model {
             "{}: model.json and vocabulary.json do not belong together",
             folder.display()
         );
-        let bytes = std::fs::read(&path).with_context(|| format!("{}: cannot be read", path.display()))?;
+        let bytes = std::fs::read(&path)
+            .with_context(|| format!("{}: cannot be read; has its training ended?", path.display()))?;
         let model = store::from_bytes(&config, bytes).with_context(|| path.display().to_string())?;
         Ok(Self { model, config, names })
     }
@@ -244,7 +245,11 @@ impl Model {
                         self.draw(&out.join("pictures").join(format!("{name}.svg")), example, looks, &arrows)?;
                     }
                 }
-                output::print(&text)?;
+                match output::print(&text) {
+                    // The reader of stdout has seen enough; the files are wanted whole.
+                    Err(e) if out.is_some() && output::is_closed_pipe(&e) => {}
+                    printed => printed?,
+                }
             }
         }
         if let Some(out) = out {

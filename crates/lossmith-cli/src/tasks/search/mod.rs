@@ -75,7 +75,7 @@ impl Arena<'_> {
         let s = &self.sections.search;
         let (rates, savings) = (if s.tune_rate { &s.rate_multiples[..] } else { &[] }, &s.savings);
         let conditions = serde_json::json!([
-            env!("CARGO_PKG_VERSION"),
+            env!("LOSSMITH_BUILD"),
             self.task,
             self.judge.checksum(),
             self.conditions,

@@ -120,7 +120,7 @@ pub fn run<T: SlotTask>(args: &Args) -> anyhow::Result<Answer> {
         Some((run, begun)) => (recipe::parse_text(&run.read("recipe.toml")?)?, begun.data.clone()),
         None => (args.recipe::<T>()?, args.folder()),
     };
-    let space = recipe.space(T::LOSS, T::parameter(&recipe.slot.name))?;
+    let space = recipe.space::<T>()?;
     let task = T::open(recipe, folder.as_deref())?;
     let recipe = task.slot_recipe();
     let (steps, rate) = task.full_training();
@@ -219,14 +219,14 @@ impl<R: DeserializeOwned> SlotRecipe<R> {
 }
 
 impl<R> SlotRecipe<R> {
-    /// The formulas of the slot, which is a parameter of the loss.
-    pub fn space(&self, loss: &str, parameter: &str) -> anyhow::Result<Space> {
+    /// The formulas of the slot.
+    pub fn space<T: SlotTask>(&self) -> anyhow::Result<Space> {
         let ranges = self.slot.range.each();
         ensure!(
             ranges.iter().all(|[low, high]| low < high && low.is_finite() && high.is_finite()),
             "slot.range: expected two ascending numbers"
         );
-        Space::kernel(loss, parameter, ranges).map_err(|e| anyhow::anyhow!("--slot: {e}"))
+        Space::kernel(T::LOSS, T::parameter(&self.slot.name), ranges).map_err(|e| anyhow::anyhow!("--slot: {e}"))
     }
 
     /// The sections, with the task's full training.
