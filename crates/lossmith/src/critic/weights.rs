@@ -1,5 +1,6 @@
 //! Softmax in two factors: `exp(z + b) = exp(z) exp(b)`, so that a pair under any two classes costs products, no exponentials.
 
+use crate::expr::math::exp_to_one;
 use crate::simd::widest;
 
 /// The width to which rows are padded, so that the loops over them become vector code.
@@ -32,9 +33,9 @@ impl Weights {
                     to[columns - 1..].fill(f32::MIN);
                     to[..columns - 1].copy_from_slice(&row[1..]);
                     let top = largest(to).max(row[0]);
-                    weights.none.push(exp(row[0] - top));
+                    weights.none.push(exp_to_one(row[0] - top));
                     for chunk in to.chunks_exact_mut(LANES) {
-                        chunk.iter_mut().for_each(|z| *z = exp(*z - top));
+                        chunk.iter_mut().for_each(|z| *z = exp_to_one(*z - top));
                     }
                     to[columns - 1..].fill(0.0);
                 }
@@ -59,40 +60,4 @@ fn largest(row: &[f32]) -> f32 {
         }
     }
     lanes.iter().copied().fold(f32::MIN, f32::max)
-}
-
-/// `exp(x)` for `x <= 0`, within 2 units in the last place, exactly 1 at 0; written so that a loop over it becomes
-/// vector code, which the standard library's does not. Below -87 it stays at `exp(-87)`, about 1.6e-38.
-#[inline(always)]
-fn exp(x: f32) -> f32 {
-    // x = k*ln 2 + r with |r| <= ln(2)/2; adding 1.5*2^23 rounds k to the nearest integer and leaves it in the low bits.
-    const ROUND: f32 = 12_582_912.0;
-    let x = if x < -87.0 { -87.0 } else { x };
-    let rounded = x * std::f32::consts::LOG2_E + ROUND;
-    let k = rounded - ROUND;
-    let r = (x - k * 0.693_359_4) + k * 2.121_944_4e-4;
-    let p = 1.987_569_1e-4;
-    let p = p * r + 1.398_199_9e-3;
-    let p = p * r + 8.333_452e-3;
-    let p = p * r + 4.166_579_6e-2;
-    let p = p * r + 1.666_666_5e-1;
-    let p = p * r + 0.5;
-    let value = p * r * r + r + 1.0;
-    let scale = rounded.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23;
-    value * f32::from_bits(scale)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn exp_is_close_everywhere_and_exact_at_0() {
-        assert_eq!(exp(0.0), 1.0);
-        for step in 0..=870_000 {
-            let x = -(step as f32) * 1e-4;
-            let wanted = f64::from(x).exp();
-            assert!((f64::from(exp(x)) / wanted - 1.0).abs() < 2.4e-7, "exp({x}) = {}, not {wanted}", exp(x));
-        }
-    }
 }

@@ -31,6 +31,7 @@ use ndarray::{ArrayD, IxDyn};
 use rayon::prelude::*;
 
 use super::{Arguments, Entry, Evaluation, Family, InputSpec, Inputs, Loss, LossError, Param, ParamKind, ScalarType};
+use crate::expr::math::exp_to_one;
 use crate::expr::{Expr, Kernel, Variables};
 
 /// `p`: lowest affinity of the related pairs, `n`: highest affinity of the unrelated ones.
@@ -362,24 +363,9 @@ fn chain_to_logits(row: &mut [f32], target: usize, share: f64, slope: f64) {
     row[target] -= share as f32;
 }
 
-/// The exponential of a number that is not positive, to 1 in 10^7, in a form that compiles to vector instructions.
+/// The exponential of a number that is not positive; below -87 the result is no normal number and 0 will do.
 fn exp(x: f32) -> f32 {
-    // Adding and taking away 1.5 * 2^23 rounds to a whole number.
-    const ROUND: f32 = 12_582_912.0;
-    // Written so that NaN stays NaN; below -87 the result is no normal number and 0 will do.
-    let held = if x < -87.0 { -87.0 } else { x };
-    let whole = held * std::f32::consts::LOG2_E + ROUND;
-    let n = whole - ROUND;
-    let r = (held - n * 0.693_359_4) + n * 2.121_944_4e-4;
-    let p = 1.987_569_1e-4;
-    let p = p * r + 1.398_199_9e-3;
-    let p = p * r + 8.333_452e-3;
-    let p = p * r + 4.166_579_6e-2;
-    let p = p * r + 1.666_666_5e-1;
-    let p = p * r + 0.5;
-    let p = p * r * r + r + 1.0;
-    let power = f32::from_bits((whole.to_bits() << 23).wrapping_add(127 << 23));
-    if x < -87.0 { 0.0 } else { p * power }
+    if x < -87.0 { 0.0 } else { exp_to_one(x) }
 }
 
 /// The sum in f64, over eight lanes.
