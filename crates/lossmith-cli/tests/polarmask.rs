@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use assert_cmd::Command;
+use lossmith_data::label_images::{self, write_picture};
 use serde_json::{Value, json};
 
 fn lossmith(arguments: &[&str]) -> (i32, String, String) {
@@ -197,4 +198,19 @@ fn faults_are_named() {
         refused(&["train", "polarmask", "--data", &truth, "--images", &empty], &["gt.json", part]);
     }
     refused(&["train", "polarmask", "--data", &truth], &["a file needs --images"]);
+
+    // A bow tie has no area; a network cannot be trained on nothing, and is told so before anything is made.
+    write_picture(
+        Path::new(&path("empty/a.png")),
+        &label_images::Picture { height: 6, width: 8, channels: 3, samples: vec![9; 144] },
+    )
+    .unwrap();
+    let bow_tie = object(json!([[1, 1, 5, 5, 5, 1, 1, 5]]));
+    let mut six = bow_tie.clone();
+    six["images"] = (1..=6).map(|id| json!({"id": id, "file_name": "a.png", "width": 8, "height": 6})).collect();
+    fs::write(&truth, six.to_string()).unwrap();
+    let none = path("none");
+    let train = ["train", "polarmask", "--data", &truth, "--images", &empty, "--out", &none];
+    refused(&train, &["1 objects in 5 pictures", "no pictures with an object to learn from"]);
+    assert!(!Path::new(&none).exists());
 }

@@ -67,7 +67,7 @@ impl Default for Recipe {
             zoom: 1.5,
             rotate: true,
             bandwidth: 1.5,
-            separation: 2.0,
+            separation: 1.75,
             least_size: 20,
             seed: 0,
         }

@@ -1,6 +1,8 @@
 //! Pictures and objects as the network learns them: every picture stretched to the network's size, every object by the
 //! outline of its largest part.
 
+use std::collections::HashMap;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use lossmith::polar::targets::{Object, Shape};
 use lossmith::polar::{Bounds, Point, Polygon, contour};
@@ -24,18 +26,28 @@ pub struct Sample {
     objects: Vec<Object>,
 }
 
-/// What a network learns from ground truth and its pictures, in the same order. Crowds and objects of less than a pixel are
-/// left out. Pictures stay in memory unless they are too many.
+/// What a network learns from ground truth and its pictures, in the same order. Crowds are left out, and so are objects of less
+/// than a pixel, outlines without an area (as that of a bow tie, which crosses itself) and what lies outside of its picture.
+/// Pictures stay in memory unless they are too many.
 ///
 /// # Errors
 /// A picture that cannot be read, or is not of the size that the ground truth says.
 pub fn samples(part: &Part, width: usize, height: usize) -> Result<Vec<Sample>, DataError> {
     const KEPT: usize = 1 << 30;
     let kept = part.pictures.len().saturating_mul(3 * width * height) <= KEPT;
+    let mut of_image: HashMap<u64, Vec<&Annotation>> = HashMap::new();
+    for annotation in part.truth.annotations.iter().filter(|a| a.iscrowd == 0) {
+        of_image.entry(annotation.image_id).or_default().push(annotation);
+    }
+    let objects_of = |image: &Image| {
+        let factors = (width as f64 / f64::from(image.width), height as f64 / f64::from(image.height));
+        let annotations = of_image.get(&image.id).map_or(&[][..], Vec::as_slice);
+        annotations.iter().filter_map(|annotation| object(&part.truth, annotation, image, factors)).collect()
+    };
     let sample = |(image, source): (&Image, &Source)| {
         let sized = |picture: Picture| check_size(&picture, image, source).map(|()| picture.resized(width, height));
         let source = if kept { Source::Here(sized(source.load()?)?) } else { source.clone() };
-        Ok(Sample { source, width, height, objects: objects(&part.truth, image, width, height) })
+        Ok(Sample { source, width, height, objects: objects_of(image) })
     };
     part.truth.images.par_iter().zip(&part.pictures).map(sample).collect()
 }
@@ -52,17 +64,16 @@ fn check_size(picture: &Picture, image: &Image, source: &Source) -> Result<(), D
     })
 }
 
-fn objects(truth: &Coco, image: &Image, width: usize, height: usize) -> Vec<Object> {
-    let factors = (width as f64 / f64::from(image.width), height as f64 / f64::from(image.height));
-    let of_image = truth.annotations.iter().filter(|a| a.image_id == image.id && a.iscrowd == 0);
-    of_image.filter_map(|annotation| object(truth, annotation, image, factors)).collect()
-}
-
 fn object(truth: &Coco, annotation: &Annotation, image: &Image, (x, y): (f64, f64)) -> Option<Object> {
     const LEAST_AREA: f64 = 1.0;
     let class = truth.categories.iter().position(|c| c.id == annotation.category_id)? as i64 + 1;
     let outline = largest_part(annotation, image)?.scaled(x, y);
-    if outline.area() < LEAST_AREA {
+    let of_outline = outline.bounds();
+    let inside = of_outline.right > 0.0
+        && of_outline.bottom > 0.0
+        && of_outline.left < f64::from(image.width) * x
+        && of_outline.top < f64::from(image.height) * y;
+    if outline.area() < LEAST_AREA || !inside {
         return None;
     }
     let [left, top, width, height] = annotation.bbox;

@@ -69,6 +69,55 @@ fn looser_embeddings_score_lower_and_nothing_depends_on_threads() {
 }
 
 #[test]
+fn what_lies_between_two_instances_is_none() {
+    // Two instances three apart, and between them forty pixels that are neither: a tight group, as far from one as from the other.
+    let places = [(200, 0.0), (40, 1.5), (160, 3.0)];
+    let x: Vec<f32> = places.iter().flat_map(|(count, at)| vec![*at; *count]).collect();
+    let foreground = vec![true; x.len()];
+    let embeddings = Embeddings::new(&x, 1, 20, 20, &foreground).unwrap();
+    let sizes = |separation| -> Vec<usize> {
+        let settings = MeanShift { separation, ..MeanShift::default() };
+        mean_shift(embeddings, settings).unwrap().instances.iter().map(|i| i.size).collect()
+    };
+    assert_eq!(sizes(0.0), [200, 160, 40]);
+    assert_eq!(sizes(2.0), [240, 160]);
+}
+
+#[test]
+fn nearest_centres_and_group_means_agree_with_a_plain_form() {
+    let (x, _) = scene(0.9);
+    let foreground = vec![true; SIDE * SIDE];
+    let embeddings = Embeddings::new(&x, CHANNELS, SIDE, SIDE, &foreground).unwrap();
+    let pixels: Vec<u32> = (0..(SIDE * SIDE) as u32 - 5).collect();
+    let points = Points::gather(embeddings, &pixels);
+    let centres: Vec<f32> = [7, 300, 611, 613, 1500, 2000].iter().flat_map(|i| points.point(*i)).collect();
+    let square =
+        |i: usize, centre: &[f32]| -> f32 { points.point(i).iter().zip(centre).map(|(a, b)| (a - b) * (a - b)).sum() };
+    let found = points.nearest(&centres, 1.6);
+    for (i, found) in found.iter().enumerate() {
+        let mut best = (1.6 * 1.6, None);
+        for (at, centre) in centres.chunks_exact(CHANNELS).enumerate() {
+            if square(i, centre) < best.0 {
+                best = (square(i, centre), Some(at as u32));
+            }
+        }
+        assert_eq!(*found, best.1, "{i}");
+    }
+    let mut means = centres.clone();
+    let sizes = points.group_means(&found, &mut means);
+    for (group, size) in sizes.iter().enumerate() {
+        let own: Vec<usize> = (0..found.len()).filter(|i| found[*i] == Some(group as u32)).collect();
+        assert_eq!(*size, own.len());
+        for channel in 0..CHANNELS {
+            let mean = own.iter().map(|i| f64::from(points.point(*i)[channel])).sum::<f64>() / own.len() as f64;
+            assert!((mean - f64::from(means[group * CHANNELS + channel])).abs() < 1e-5);
+        }
+    }
+    let count = (0..pixels.len()).filter(|i| square(*i, &points.point(9)) < 2.25).count();
+    assert_eq!(points.count_within(&points.point(9), 1.5), count);
+}
+
+#[test]
 fn mean_shift_agrees_with_a_plain_form() {
     let (x, truth) = scene(0.5);
     let foreground: Vec<bool> = truth.iter().map(|t| *t > 0).collect();

@@ -7,7 +7,7 @@ use anyhow::Context;
 use burn::tensor::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 use lossmith_burn::checkpoint::{Checkpoint, Save};
-use lossmith_burn::polarmask::{Progress, continue_from, draw, samples};
+use lossmith_burn::polarmask::{Progress, TrainError, continue_from, draw, samples};
 use lossmith_data::instance_set::{InstanceSet, Part};
 use serde_json::json;
 
@@ -126,6 +126,19 @@ impl<'a> Session<'a> {
         recipe.train.check(&network).context("recipe: train")?;
         let category_ids = truth.categories.iter().map(|c| c.id).collect();
         let samples = samples(&data.train, network.width, network.height)?;
+        let learned: usize = samples.iter().map(|s| s.objects().len()).sum();
+        let objects = truth.annotations.iter().filter(|a| a.iscrowd == 0).count();
+        if learned == 0 {
+            return Err(TrainError::NoSamples)
+                .with_context(|| format!("{}: {objects} objects in {} pictures", recipe.data, samples.len()));
+        }
+        if learned < objects {
+            let left = objects - learned;
+            tracing::warn!(
+                "{}: {left} of {objects} objects are not learned: under a pixel, outside of the picture, or an outline that crosses itself",
+                recipe.data
+            );
+        }
         let about = About { network, category_ids, detect: recipe.detect, sure: 0.5 };
         if !recipe.weights.is_empty() {
             begin_from(&mut about.network.init(&Device::flex())?, &recipe.weights)?;
