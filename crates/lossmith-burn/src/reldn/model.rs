@@ -1,7 +1,7 @@
 //! The model: semantic, spatial and visual module, whose logits are added.
 //!
 //! ```text
-//! semantic  row (class of subject, class of object) of the frequency table, which is trained
+//! semantic  row (class of subject, class of object) of the frequency table, as published or with a prior, which is trained
 //! spatial   28 -> H -> H -> 1+P                            leaky rectifiers of slope 0.1
 //! visual    [subject; union; object] 3D -> 3H/2 -> H -> 1+P, and two branches D -> 1+P of subject and of object
 //! features  D numbers of a box, from a file, or: backbone -> RoIAlign 7 x 7 -> rectified linear -> linear
