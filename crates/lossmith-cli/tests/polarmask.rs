@@ -206,7 +206,7 @@ fn faults_are_named() {
     )
     .unwrap();
     let bow_tie = object(json!([[1, 1, 5, 5, 5, 1, 1, 5]]));
-    let mut six = bow_tie.clone();
+    let mut six = bow_tie;
     six["images"] = (1..=6).map(|id| json!({"id": id, "file_name": "a.png", "width": 8, "height": 6})).collect();
     fs::write(&truth, six.to_string()).unwrap();
     let none = path("none");

@@ -135,10 +135,10 @@ fn a_slot_of_another_task_is_searched_with_its_metric() {
         page.contains("test SBD") && !page.contains("test accuracy") && !page.contains("summed over the classes"),
         "the page names the task's metric"
     );
-    // Twenty pictures are enough for a search to run; what it finds is nothing.
-    let tiny: Vec<&str> = "--set search.population=4 --set search.generations=1 --set search.steps=4 --set search.confirm=1 \
-        --set cma_es.generations=0 --set compare.seeds=2 --set task.train.steps=4 --set task.made.train=16 --set task.made.test=4 \
-        --set task.network.width=64 --set task.network.height=64"
+    // So few pictures and steps are enough for a search to run; what it finds is nothing.
+    let tiny: Vec<&str> = "--set search.population=6 --set search.generations=1 --set search.steps=150 --set search.confirm=1 \
+        --set cma_es.generations=0 --set compare.seeds=2 --set task.train.steps=150 --set task.made.train=48 --set task.made.test=8 \
+        --set task.made.side=64 --set task.network.width=64 --set task.network.height=64"
         .split_whitespace()
         .collect();
     let rays = ["search", "polarmask", "--slot", "rays", "--out", "rays", "--json"];

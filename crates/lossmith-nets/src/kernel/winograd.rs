@@ -88,7 +88,7 @@ impl Winograd {
         let transform = |from: &[f32], to: &mut [f32], values| {
             each_factor(self.kernel, |point, tap, factor| {
                 add(&from[tap * values..][..values], factor, &mut to[point * values..][..values]);
-            })
+            });
         };
         // First down the columns: [kernel, kernel] to [6, kernel]; then along the rows.
         let mut half = vec![0.0; SIDE * self.kernel * plane];

@@ -103,7 +103,7 @@ fn nearest_centres_and_group_means_agree_with_a_plain_form() {
         }
         assert_eq!(*found, best.1, "{i}");
     }
-    let mut means = centres.clone();
+    let mut means = centres;
     let sizes = points.group_means(&found, &mut means);
     for (group, size) in sizes.iter().enumerate() {
         let own: Vec<usize> = (0..found.len()).filter(|i| found[*i] == Some(group as u32)).collect();

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use anyhow::ensure;
 use lossmith::loss::LossError;
 use lossmith_burn::polarmask::TrainError;
 use lossmith_data::instance_set::{InstanceSet, Part, Source};
@@ -44,8 +45,9 @@ impl SlotTask for Detector {
         "compare.rates=[0.001, 0.002, 0.004]",
     ];
 
-    fn parameter(slot: &str) -> &str {
-        if slot == "rays" { "kernel" } else { slot }
+    fn parameter(slot: &str) -> anyhow::Result<&str> {
+        ensure!(slot == "rays", "--slot: {} has no slot '{slot}'; it has: rays", Self::LOSS);
+        Ok("kernel")
     }
 
     fn name_data(recipe: &mut Recipe, data: &str) {
@@ -167,8 +169,8 @@ mod tests {
             part: TrialPart::Validation,
             floor: None,
         };
-        let published = Trial { loss: Detector::LOSS.to_owned(), ..trial.clone() };
-        let broken = Trial { loss: "polar-iou(kernel=\"log(a - b)\")".to_owned(), ..trial.clone() };
+        let published = Trial { loss: Detector::LOSS.to_owned(), ..trial };
+        let broken = Trial { loss: "polar-iou(kernel=\"log(a - b)\")".to_owned(), ..trial };
         let outcomes = detector.evaluate(&[trial, published, broken]).unwrap();
         let ends: Vec<End> = outcomes.iter().flatten().map(|o| o.end.clone()).collect();
         assert_eq!(ends, [End::Done, End::Done, End::Diverged]);

@@ -63,8 +63,11 @@ pub trait SlotTask: Sized + 'static {
     const DEFAULTS: &'static [&'static str];
 
     /// The parameter of the loss that a slot stands for, where the command line has another word for it.
-    fn parameter(slot: &str) -> &str {
-        slot
+    ///
+    /// # Errors
+    /// Names the slots there are.
+    fn parameter(slot: &str) -> anyhow::Result<&str> {
+        Ok(slot)
     }
 
     /// Puts what `--data` says into the recipe, as far as it has a place there.
@@ -226,7 +229,7 @@ impl<R> SlotRecipe<R> {
             ranges.iter().all(|[low, high]| low < high && low.is_finite() && high.is_finite()),
             "slot.range: expected two ascending numbers"
         );
-        Space::kernel(T::LOSS, T::parameter(&self.slot.name), ranges).map_err(|e| anyhow::anyhow!("--slot: {e}"))
+        Space::kernel(T::LOSS, T::parameter(&self.slot.name)?, ranges).map_err(|e| anyhow::anyhow!("--slot: {e}"))
     }
 
     /// The sections, with the task's full training.
