@@ -8,8 +8,8 @@
 //! The gradient of the input is the same correlation, of the output's gradient with the window turned round; a stride
 //! spreads that gradient over a grid with zeros between (its cost grows by the stride squared).
 //!
-//! Where it is less work, all three go by tiles instead ([`winograd`](super::winograd)), or, on images hardly larger than
-//! the window, position by position ([`positions`](super::positions)).
+//! Where it is less work, all three go by tiles instead (`winograd`), or, on images hardly larger than
+//! the window, position by position (`positions`).
 
 #![expect(clippy::needless_range_loop, reason = "a register that is indexed by a variable would live in memory")]
 
