@@ -102,6 +102,15 @@ fn weights_survive_their_file_and_wrong_ones_are_named() {
     assert_eq!(found(&network), found(&other));
     assert!(!found(&network)[0].is_empty());
 
+    // The last number of the file.
+    let mut bytes = weights::to_bytes(&network).unwrap();
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    let diverged = folder.path().join("diverged.safetensors");
+    std::fs::write(&diverged, bytes).unwrap();
+    let message = weights::load_own(&mut other, &diverged).unwrap_err().to_string();
+    assert!(message.contains("tensor '") && message.contains("not finite"), "{message}");
+
     let mut narrow = PolarMaskConfig { rays: 24, ..config }.init(&device).unwrap();
     let message = weights::load_own(&mut narrow, &path).unwrap_err().to_string();
     assert!(

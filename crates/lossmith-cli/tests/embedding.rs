@@ -67,6 +67,11 @@ fn train_predict_and_evaluate() {
     assert_eq!(one["count"], counts[0]["instances"]);
     assert!(Path::new(&path("found/sticks0012_overlay.png")).is_file());
 
+    // Where none can be read, no folder is left.
+    let (code, _, err) = lossmith(&["predict", "embedding", "--model", &run, &broken, "--out", &path("nothing")]);
+    assert!(code == 2 && err.contains("none of the 1 images could be read"), "{err}");
+    assert!(!Path::new(&path("nothing")).exists());
+
     // What training reported is what evaluation finds.
     let (code, out, err) = lossmith(&["evaluate", "instances", "--truth", &test, "--predictions", &found, "--json"]);
     assert_eq!(code, 0, "{err}");
@@ -125,12 +130,16 @@ fn faults_are_named() {
         fs::create_dir(path(name)).unwrap();
     }
     let labels = |side: usize| Labels { height: side, width: side, ids: vec![1; side * side] };
+    // A folder that is called as folders of label images are, given by itself.
+    fs::create_dir(path("label")).unwrap();
+    write_labels(Path::new(&path("label/a.png")), &labels(4)).unwrap();
     write_labels(Path::new(&path("truth/a_label.png")), &labels(4)).unwrap();
     write_labels(Path::new(&path("truth/b_label.png")), &labels(4)).unwrap();
     write_labels(Path::new(&path("found/a.png")), &labels(4)).unwrap();
     let (truth, found, empty) = (path("truth"), path("found"), path("empty"));
     let evaluate =
         |truth: &str, found: &str| lossmith(&["evaluate", "instances", "--truth", truth, "--predictions", found]);
+    assert_eq!(evaluate(&path("label"), &found).0, 0);
     let (code, _, err) = evaluate(&truth, &found);
     assert!(code == 2 && err.contains("no prediction for 1 of 2 images (b); expected b.png"), "{err}");
     write_labels(Path::new(&path("found/b.png")), &labels(5)).unwrap();

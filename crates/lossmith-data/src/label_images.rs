@@ -432,8 +432,10 @@ fn part_of(text: &str) -> Option<Part> {
     }
 }
 
+/// Relative to the root; the root can itself be the folder of label images, which names leave out.
 fn name_of(root: &Path, base: &Path) -> String {
-    base.strip_prefix(root).unwrap_or(base).to_string_lossy().replace('\\', "/")
+    let own = Path::new(base.file_name().unwrap_or_default());
+    base.strip_prefix(root).unwrap_or(own).to_string_lossy().replace('\\', "/")
 }
 
 /// The samples that `index.csv` lists, if there is one and it has the columns `image` and `label`.
@@ -558,6 +560,8 @@ mod tests {
         let expected =
             [("A1/plant007", None), ("test/005", Some(Part::Test)), ("train/x", Some(Part::Train)), ("y", None)];
         assert_eq!(names, expected);
+        let own: Vec<String> = find_labels(&root.join("train/label")).unwrap().into_keys().collect();
+        assert_eq!(own, ["x"], "a folder of label images by itself");
         let set = read_folder(root).unwrap();
         assert_eq!((set.train.len(), set.test.len()), (3, 1));
         assert_eq!(set.test[0].labels, one);

@@ -38,7 +38,11 @@ pub struct Recipe {
     pub learning_rate: f64,
     /// The largest norm of a parameter's gradient.
     pub clip: f32,
-    /// Pictures are enlarged by a random factor between 1 and this.
+    /// Pictures are enlarged by this factor before they are looked at, in training and in prediction: for objects that are only a few
+    /// pixels wide. What is found is given in the picture's own pixels.
+    #[serde(default = "as_they_are")]
+    pub enlarge: f32,
+    /// In training they are enlarged further, by a random factor between 1 and this.
     pub zoom: f32,
     /// Whether pictures are turned by random angles; else only mirrored.
     pub rotate: bool,
@@ -47,6 +51,10 @@ pub struct Recipe {
     /// How far apart the centres of instances are at least, in units of the embedding: see
     /// [`MeanShift`](lossmith::cluster::MeanShift).
     pub separation: f32,
+    /// Whether the pieces of a cluster that do not touch are instances of their own, as is right for cells; leaves that cross come in
+    /// pieces.
+    #[serde(default)]
+    pub connected: bool,
     /// Instances below this size are dropped, in pixels.
     pub least_size: usize,
     /// The seed of weights, order and augmentation.
@@ -64,14 +72,20 @@ impl Default for Recipe {
             batch: 4,
             learning_rate: 3e-3,
             clip: 10.0,
+            enlarge: 1.0,
             zoom: 1.5,
             rotate: true,
             bandwidth: 1.5,
             separation: 1.75,
+            connected: false,
             least_size: 20,
             seed: 0,
         }
     }
+}
+
+fn as_they_are() -> f32 {
+    1.0
 }
 
 impl Recipe {
@@ -121,8 +135,10 @@ impl Recipe {
                 return wrong(format!("{name} is {value}: expected a number above 0, at most {most}"));
             }
         }
-        if !(1.0..=8.0).contains(&self.zoom) {
-            return wrong(format!("zoom is {}: expected 1 to 8", self.zoom));
+        for (name, value) in [("zoom", self.zoom), ("enlarge", self.enlarge)] {
+            if !(1.0..=8.0).contains(&value) {
+                return wrong(format!("{name} is {value}: expected 1 to 8"));
+            }
         }
         Ok(())
     }

@@ -4,6 +4,8 @@ use lossmith_data::label_images::{Labels, Picture, Sample};
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 
+use super::Recipe;
+
 /// Red, green, blue, brightness, x, y.
 pub(super) const CHANNELS: usize = COLORS + 2;
 /// Red, green and blue with the mean 0 and the variance 1 over the picture; and the square root of the brightness itself, without
@@ -39,6 +41,22 @@ impl Planes {
         Self { height: picture.height, width: picture.width, colors }
     }
 
+    /// The picture enlarged, each side by `factor` and rounded.
+    pub fn enlarged(self, factor: f32) -> Self {
+        if factor == 1.0 {
+            return self;
+        }
+        let [height, width] = [self.height, self.width].map(|length| (length as f32 * factor).round() as usize);
+        let mut colors = vec![0f32; COLORS * height * width];
+        for i in 0..height * width {
+            let place = |at: usize| (at as f32 + 0.5) / factor - 0.5;
+            for (channel, color) in self.bilinear(place(i / width), place(i % width)).into_iter().enumerate() {
+                colors[channel * height * width + i] = color;
+            }
+        }
+        Self { height, width, colors }
+    }
+
     /// The colours at a place between pixels, mirrored at the borders.
     fn bilinear(&self, y: f32, x: f32) -> [f32; COLORS] {
         let (fy, fx) = (y - y.floor(), x - x.floor());
@@ -51,6 +69,15 @@ impl Planes {
             top * (1.0 - fy) + bottom * fy
         })
     }
+}
+
+/// Labels on another grid over the same picture: each pixel has the label that lies at its middle.
+pub(super) fn resampled(labels: &Labels, height: usize, width: usize) -> Labels {
+    let nearest = |i: usize, from: usize, to: usize| (2 * i + 1) * from / (2 * to);
+    let row = |y: usize| nearest(y, labels.height, height) * labels.width;
+    let ids = (0..height).flat_map(|y| (0..width).map(move |x| (y, x)));
+    let ids = ids.map(|(y, x)| labels.ids[row(y) + nearest(x, labels.width, width)]).collect();
+    Labels { height, width, ids }
 }
 
 /// The index that a place outside is mirrored to, and how many times it was mirrored.
@@ -87,13 +114,12 @@ fn view(planes: &Planes, side: usize, place: impl Fn(usize, usize) -> (f32, f32)
 pub(super) fn random_view(
     planes: &Planes,
     labels: &Labels,
-    side: usize,
-    zoom: f32,
-    rotate: bool,
+    recipe: &Recipe,
     rng: &mut ChaCha8Rng,
 ) -> (Vec<f32>, Vec<i64>) {
-    let angle = if rotate { rng.random_range(0.0..std::f32::consts::TAU) } else { 0.0 };
-    let scale = 1.0 / rng.random_range(1.0..=zoom);
+    let side = recipe.side;
+    let angle = if recipe.rotate { rng.random_range(0.0..std::f32::consts::TAU) } else { 0.0 };
+    let scale = 1.0 / (recipe.enlarge * rng.random_range(1.0..=recipe.zoom));
     let flip = if rng.random::<bool>() { -1.0 } else { 1.0 };
     // The middle of the view lies where a whole view fits, or in the middle of a smaller picture.
     let mut middle = |length: usize| {
@@ -149,12 +175,28 @@ mod tests {
     }
 
     #[test]
+    fn enlarging_and_shrinking_keeps_labels_and_places() {
+        let (picture, labels) = ramp(9, 14);
+        let planes = Planes::new(&picture).enlarged(1.5);
+        assert_eq!((planes.height, planes.width), (14, 21));
+        let own = Planes::new(&picture);
+        // The middle of the enlarged pixel 10 is the middle of pixel 6.5: halfway between two columns, on a ramp.
+        assert!(
+            (planes.colors[10] - f32::midpoint(own.colors[6], own.colors[7])).abs()
+                < 0.5 * (own.colors[7] - own.colors[6])
+        );
+        let large = resampled(&labels, planes.height, planes.width);
+        assert_eq!(resampled(&large, labels.height, labels.width), labels);
+        assert_eq!(large.ids.iter().filter(|id| **id > 0).count(), 14 * 10);
+    }
+
+    #[test]
     fn labels_follow_the_picture() {
         let (picture, labels) = ramp(40, 40);
         let planes = Planes::new(&picture);
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         for _ in 0..20 {
-            let (view, ids) = random_view(&planes, &labels, 16, 1.5, true, &mut rng);
+            let (view, ids) = random_view(&planes, &labels, &Recipe { side: 16, ..Recipe::default() }, &mut rng);
             // The picture is its own column number: above the middle exactly where the label is.
             let middle = (planes.colors[19] + planes.colors[20]) / 2.0;
             let step = planes.colors[20] - planes.colors[19];
@@ -170,7 +212,8 @@ mod tests {
         let (picture, _) = ramp(8, 8);
         let labels = Labels { height: 8, width: 8, ids: vec![1; 64] };
         let mut rng = ChaCha8Rng::seed_from_u64(2);
-        let (_, mut ids) = random_view(&Planes::new(&picture), &labels, 16, 1.0, false, &mut rng);
+        let recipe = Recipe { side: 16, zoom: 1.0, rotate: false, ..Recipe::default() };
+        let (_, mut ids) = random_view(&Planes::new(&picture), &labels, &recipe, &mut rng);
         ids.sort_unstable();
         ids.dedup();
         assert!(ids.len() >= 4, "{ids:?}");

@@ -73,13 +73,14 @@ impl Model {
         given: Given<'_>,
     ) -> Result<Prediction, EmbeddingError> {
         let side = self.recipe.side;
-        let planes = Planes::new(picture);
-        let mut canvas = Canvas::new(picture.height, picture.width);
+        let planes = Planes::new(picture).enlarged(self.recipe.enlarge);
+        let truth = given.truth.map(|truth| planes::resampled(truth, planes.height, planes.width));
+        let mut canvas = Canvas::new(planes.height, planes.width);
         // Per id of the picture the sum of score times area, and of area.
         let mut scores: Vec<(f64, f64)> = Vec::new();
-        for top in tiles::starts(picture.height, side) {
-            for left in tiles::starts(picture.width, side) {
-                let truth = given.truth.map(|t| cut(t, top, left, side));
+        for top in tiles::starts(planes.height, side) {
+            for left in tiles::starts(planes.width, side) {
+                let truth = truth.as_ref().map(|t| cut(t, top, left, side));
                 let (found, probability) =
                     self.predict_tile(&planes, top, left, cluster, truth.as_deref(), given.true_foreground)?;
                 let ids = canvas.add(top, left, side, &found.labels, found.instances.len());
@@ -92,8 +93,15 @@ impl Model {
                 }
             }
         }
-        let scores: Vec<f64> = scores.into_iter().map(|(sum, area)| sum / area).collect();
-        Ok(describe(canvas.ids, picture.height, picture.width, &scores, self.recipe.least_size))
+        let mut scores: Vec<f64> = scores.into_iter().map(|(sum, area)| sum / area).collect();
+        let found = Labels { height: planes.height, width: planes.width, ids: canvas.ids };
+        let mut found = planes::resampled(&found, picture.height, picture.width);
+        if self.recipe.connected {
+            let pieces = cluster::pieces(&found.ids, found.width);
+            scores = pieces.labels.iter().map(|id| scores[*id as usize - 1]).collect();
+            found.ids = pieces.ids;
+        }
+        Ok(describe(found, &scores, self.recipe.least_size))
     }
 
     fn predict_tile(
@@ -124,7 +132,8 @@ impl Model {
             Cluster::MeanShift => {
                 // Twice the margin between centres less the margin around one, for the published ratio of the two.
                 let reach = bandwidth * 5.0 / 3.0;
-                let (least_size, separation) = (self.recipe.least_size, self.recipe.separation);
+                let separation = self.recipe.separation;
+                let least_size = (self.recipe.least_size as f32 * self.recipe.enlarge.powi(2)) as usize;
                 cluster::mean_shift(embeddings, MeanShift { bandwidth, least_size, reach, separation })?
             }
             Cluster::Authors(seed) => cluster::authors(embeddings, bandwidth, seed)?,
@@ -151,7 +160,8 @@ fn mean_probability(found: &Instances, probability: &[f32]) -> Vec<f64> {
 }
 
 /// Numbers the instances that are large enough from 1 on, and measures them.
-fn describe(mut ids: Vec<u32>, height: usize, width: usize, scores: &[f64], least_size: usize) -> Prediction {
+fn describe(found: Labels, scores: &[f64], least_size: usize) -> Prediction {
+    let Labels { height, width, mut ids } = found;
     let mut areas = vec![0usize; scores.len() + 1];
     ids.iter().for_each(|id| areas[*id as usize] += 1);
     let mut count = 0;

@@ -150,8 +150,7 @@ impl Batch {
             .into_par_iter()
             .map(|(at, seed)| {
                 let mut rng = ChaCha8Rng::seed_from_u64(seed);
-                let labels = &samples[at].labels;
-                planes::random_view(&planes[at], labels, recipe.side, recipe.zoom, recipe.rotate, &mut rng)
+                planes::random_view(&planes[at], &samples[at].labels, recipe, &mut rng)
             })
             .collect();
         let (views, labels): (Vec<_>, Vec<_>) = views.into_iter().unzip();

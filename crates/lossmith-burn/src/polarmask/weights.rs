@@ -40,6 +40,14 @@ pub enum WeightsError {
         /// How many more are.
         more: String,
     },
+    /// A tensor with a number that is infinite or none.
+    #[error("{}: tensor '{name}' has numbers that are not finite: the training that wrote it had diverged", path.display())]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor, as the network names it.
+        name: String,
+    },
     /// Weights that cannot be turned into a file.
     #[error("the weights cannot be written: {0}")]
     Unwritten(String),
@@ -140,7 +148,19 @@ fn load<M: Module + ModuleSnapshot>(
     }
     let foreign = torch || !names.is_empty();
     let adapter = foreign.then(|| Box::new(burn_store::PyTorchToBurnAdapter) as Box<dyn burn_store::ModuleAdapter>);
-    complete(path, &module.apply(tensors, None, adapter, true))
+    complete(path, &module.apply(tensors, None, adapter, true))?;
+    finite(path, module)
+}
+
+/// A network of such numbers finds nothing, and would not say why.
+fn finite<M: ModuleSnapshot>(path: &Path, module: &M) -> Result<(), WeightsError> {
+    for tensor in module.collect(None, None, false) {
+        let numbers = tensor.to_data().map_err(|e| read_error(path, e))?;
+        if !numbers.iter::<f32>().all(f32::is_finite) {
+            return Err(WeightsError::NotFinite { path: path.to_owned(), name: tensor.full_path() });
+        }
+    }
+    Ok(())
 }
 
 fn complete(path: &Path, result: &ApplyResult) -> Result<(), WeightsError> {

@@ -161,6 +161,9 @@ fn eval(loss: &str, input: &Path, output: Option<&Path>, json: bool) -> anyhow::
         tensors::write(output, [("grad", &Tensor::F32(evaluation.grad))])?;
     }
     if json {
+        if !evaluation.value.is_finite() {
+            tracing::warn!("the value is {}, for which JSON has no number: null stands for it", evaluation.value);
+        }
         let numbers = evaluation.parts.iter().map(|(name, value)| ((*name).to_owned(), json!(value)));
         let lists = evaluation.lists.iter().map(|(name, list)| ((*name).to_owned(), json!(list)));
         let parts: serde_json::Map<String, serde_json::Value> = numbers.chain(lists).collect();

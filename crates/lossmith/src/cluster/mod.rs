@@ -15,11 +15,13 @@
 mod authors;
 mod centre;
 mod mean_shift;
+mod pieces;
 mod points;
 
 pub use authors::authors;
 pub use centre::centre_threshold;
 pub use mean_shift::{MeanShift, from_pixels, mean_shift};
+pub use pieces::{Pieces, pieces};
 
 use points::{LANES, Points};
 use rayon::prelude::*;

@@ -11,13 +11,12 @@ use lossmith_burn::cmat::scene::Seen;
 use lossmith_burn::cmat::train::Progress;
 use lossmith_burn::cmat::{CmatError, Settings, Trainer};
 use lossmith_data::node_graphs::{NodeGraph, NodeGraphs};
-use lossmith_search::trial::{End, Outcome, Part, Trial};
+use lossmith_search::trial::{Part, Trial};
 use sha2::{Digest, Sha256};
 
 use super::{PRESETS, Recipe, Session, cut, judged};
-use crate::interrupt;
 use crate::recipe::Presets;
-use crate::tasks::search::slot::{Passes, SlotRecipe, SlotTask};
+use crate::tasks::search::slot::{self, Passes, SlotRecipe, SlotTask};
 
 /// Trains agents by a surrogate, and judges their graphs.
 pub struct Parser {
@@ -52,12 +51,7 @@ impl SlotTask for Parser {
         let name = if here.data.path.is_empty() { "hubs" } else { &here.data.path };
         let held_back = recipe.held_back(train.len(), test.len(), name)?;
         let validation = train.split_off(train.len() - held_back);
-        let words = format!(
-            "{name}: {} scenes to train on, {} to judge by, {} for the verdict",
-            train.len(),
-            validation.len(),
-            test.len()
-        );
+        let words = slot::in_words(name, "scenes", [train.len(), validation.len(), test.len()]);
         let data = NodeGraphs { about, train, test: validation };
         let session = Session::new(&data, &here)?;
         let verdict = judged(&test)?;
@@ -88,23 +82,16 @@ impl SlotTask for Parser {
         }
     }
 
-    fn outcome(&self, trial: &Trial) -> anyhow::Result<Option<Outcome>> {
+    fn figure(&self, trial: &Trial, done: &mut u32) -> anyhow::Result<f64> {
+        *done = trial.steps;
         let settings = self.settings(trial)?;
-        let found = self.first(&settings).and_then(|()| self.recall(trial, settings));
-        if interrupt::asked() {
-            return Ok(None);
-        }
-        match found {
-            Ok(accuracy) => {
-                let curve = vec![(trial.steps, accuracy)];
-                Ok(Some(Outcome { end: End::Done, accuracy, steps: trial.steps, curve }))
-            }
-            // The critic turns agents away whose numbers are no longer finite.
-            Err(e) if matches!(e.downcast_ref(), Some(CmatError::Scene { .. })) => {
-                Ok(Some(Outcome::without_score(End::Diverged, trial.steps)))
-            }
-            Err(e) => Err(e),
-        }
+        self.first(&settings)?;
+        self.recall(trial, settings)
+    }
+
+    /// The critic turns agents away whose numbers are no longer finite.
+    fn diverged(error: &anyhow::Error) -> bool {
+        matches!(error.downcast_ref(), Some(CmatError::Scene { .. }))
     }
 }
 
@@ -154,8 +141,9 @@ impl Parser {
 
 #[cfg(test)]
 mod tests {
+    use lossmith_search::trial::{End, Outcome};
+
     use super::*;
-    use crate::tasks::search::slot;
 
     #[test]
     fn a_surrogate_is_trained_from_a_shared_first_stage() {

@@ -7,7 +7,7 @@ pub mod train;
 
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use lossmith::metric::instances::{Mode, Overlaps};
 use lossmith_burn::embedding::{Cluster, Given, Model, Recipe};
 use lossmith_data::label_images::{self, LabelledSet, Sample};
@@ -60,7 +60,15 @@ pub fn data(recipe: &EmbeddingRecipe) -> anyhow::Result<LabelledSet> {
     match recipe.data.as_str() {
         "sticks" => made(Kind::Sticks),
         "rosettes" => made(Kind::Rosettes),
-        folder => Ok(label_images::read_folder(Path::new(folder))?),
+        folder => {
+            let found = label_images::read_folder(Path::new(folder))?;
+            ensure!(
+                found.train.iter().any(|sample| sample.labels.instances() > 0),
+                "{folder}: the label images of all {} pictures to train on are background: there is nothing to learn from",
+                found.train.len()
+            );
+            Ok(found)
+        }
     }
 }
 

@@ -86,6 +86,11 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
         bar.inc(1);
     }
     bar.finish_and_clear();
+    if counts.is_empty() {
+        // Nothing was written into it.
+        std::fs::remove_dir(&args.out).with_context(|| args.out.display().to_string())?;
+        bail!("none of the {} images could be read, as said above; {} is not made", images.len(), args.out.display());
+    }
     report(args, &counts)?;
     if failed > 0 {
         bail!("{failed} of {} images failed, as said above; the others are in {}", images.len(), args.out.display());

@@ -5,13 +5,13 @@ use std::path::Path;
 use lossmith::loss::{Loss, Spec};
 use lossmith_burn::embedding::{EmbeddingError, Recipe, train};
 use lossmith_data::label_images::Sample;
-use lossmith_search::trial::{End, Outcome, Part, Trial};
+use lossmith_search::trial::{Part, Trial};
 use sha2::{Digest, Sha256};
 
 use super::{EmbeddingRecipe, PRESETS, data, mean_sbd};
 use crate::interrupt;
 use crate::recipe::Presets;
-use crate::tasks::search::slot::{SlotRecipe, SlotTask};
+use crate::tasks::search::slot::{self, SlotRecipe, SlotTask};
 
 /// Trains the embedding network with a loss, and scores the instances that it finds.
 pub struct Segmenter {
@@ -40,13 +40,8 @@ impl SlotTask for Segmenter {
         let (mut train, test) = (found.train, found.test);
         let held_back = recipe.held_back(train.len(), test.len(), &recipe.task.data)?;
         let validation = train.split_off(train.len() - held_back);
-        let words = format!(
-            "{}: {} images to train on, {} to judge by, {} for the verdict",
-            recipe.task.data,
-            train.len(),
-            validation.len(),
-            test.len()
-        );
+        let sizes = [train.len(), validation.len(), test.len()];
+        let words = slot::in_words(&recipe.task.data, "images", sizes);
         Ok(Self { recipe, train, validation, test, words })
     }
 
@@ -78,7 +73,7 @@ impl SlotTask for Segmenter {
         }
     }
 
-    fn outcome(&self, trial: &Trial) -> anyhow::Result<Option<Outcome>> {
+    fn figure(&self, trial: &Trial, done: &mut u32) -> anyhow::Result<f64> {
         let base = &self.recipe.task.model;
         let recipe = Recipe {
             steps: trial.steps as usize,
@@ -91,35 +86,23 @@ impl SlotTask for Segmenter {
             Part::Validation => &self.validation,
             Part::Test => &self.test,
         };
-        let mut done = 0;
-        let scored = train(&self.train, &recipe, loss.as_ref(), |step| {
-            done = step.step;
+        let model = train(&self.train, &recipe, loss.as_ref(), |step| {
+            *done = step.step as u32;
             !interrupt::asked()
-        })
-        .map_err(anyhow::Error::from)
-        .and_then(|model| mean_sbd(&model, judged));
-        if interrupt::asked() {
-            return Ok(None);
-        }
-        match scored {
-            Ok(accuracy) => {
-                let curve = vec![(trial.steps, accuracy)];
-                Ok(Some(Outcome { end: End::Done, accuracy, steps: trial.steps, curve }))
-            }
-            Err(e) => match e.downcast_ref() {
-                Some(EmbeddingError::Diverged { .. } | EmbeddingError::Cluster(_)) => {
-                    Ok(Some(Outcome::without_score(End::Diverged, done as u32)))
-                }
-                _ => Err(e),
-            },
-        }
+        })?;
+        mean_sbd(&model, judged)
+    }
+
+    fn diverged(error: &anyhow::Error) -> bool {
+        matches!(error.downcast_ref(), Some(EmbeddingError::Diverged { .. } | EmbeddingError::Cluster(_)))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use lossmith_search::trial::End;
+
     use super::*;
-    use crate::tasks::search::slot;
 
     #[test]
     fn a_slot_recipe_is_complete_and_its_published_kernel_trains() {

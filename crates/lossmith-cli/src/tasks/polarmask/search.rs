@@ -7,7 +7,7 @@ use anyhow::ensure;
 use lossmith::loss::LossError;
 use lossmith_burn::polarmask::TrainError;
 use lossmith_data::instance_set::{InstanceSet, Part, Source};
-use lossmith_search::trial::{End, Outcome, Part as TrialPart, Trial};
+use lossmith_search::trial::{Part as TrialPart, Trial};
 use sha2::{Digest, Sha256};
 
 use super::Recipe;
@@ -15,7 +15,7 @@ use super::score::score;
 use super::train::Session;
 use crate::interrupt;
 use crate::recipe::Presets;
-use crate::tasks::search::slot::{SlotRecipe, SlotTask};
+use crate::tasks::search::slot::{self, SlotRecipe, SlotTask};
 
 /// Trains the network with a loss on the rays, and scores the masks that it finds.
 pub struct Detector {
@@ -62,13 +62,8 @@ impl SlotTask for Detector {
         let InstanceSet { train: all, test } = here.data()?;
         let held_back = recipe.held_back(all.pictures.len(), test.pictures.len(), &here.data)?;
         let [train, validation] = all.split(all.pictures.len() - held_back);
-        let words = format!(
-            "{}: {} images to train on, {} to judge by, {} for the verdict",
-            here.data,
-            train.pictures.len(),
-            validation.pictures.len(),
-            test.pictures.len()
-        );
+        let sizes = [&train, &validation, &test].map(|part| part.pictures.len());
+        let words = slot::in_words(&here.data, "images", sizes);
         let learned = InstanceSet { train, test: validation };
         // What no candidate can change is found out before the first.
         Session::new(&recipe.task, &learned)?;
@@ -100,7 +95,7 @@ impl SlotTask for Detector {
         }
     }
 
-    fn outcome(&self, trial: &Trial) -> anyhow::Result<Option<Outcome>> {
+    fn figure(&self, trial: &Trial, done: &mut u32) -> anyhow::Result<f64> {
         let mut recipe = self.recipe.task.clone();
         recipe.train.loss.clone_from(&trial.loss);
         recipe.train.steps = trial.steps as usize;
@@ -110,29 +105,15 @@ impl SlotTask for Detector {
             TrialPart::Validation => &self.learned.test,
             TrialPart::Test => &self.test,
         };
-        let mut done = 0;
-        let scored = Session::new(&recipe, &self.learned)?
-            .fit(&recipe, None, |progress, _| {
-                done = progress.step;
-                if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            })
-            .and_then(|model| score(&model, judged));
-        if interrupt::asked() {
-            return Ok(None);
-        }
-        match scored {
-            Ok(scores) => {
-                let accuracy = scores.coco.AP.max(0.0);
-                let curve = vec![(trial.steps, accuracy)];
-                Ok(Some(Outcome { end: End::Done, accuracy, steps: trial.steps, curve }))
-            }
-            Err(e) => match e.downcast_ref() {
-                Some(TrainError::Loss(LossError::Input { .. })) => {
-                    Ok(Some(Outcome::without_score(End::Diverged, done as u32)))
-                }
-                _ => Err(e),
-            },
-        }
+        let model = Session::new(&recipe, &self.learned)?.fit(&recipe, None, |progress, _| {
+            *done = progress.step as u32;
+            if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        Ok(score(&model, judged)?.coco.AP.max(0.0))
+    }
+
+    fn diverged(error: &anyhow::Error) -> bool {
+        matches!(error.downcast_ref(), Some(TrainError::Loss(LossError::Input { .. })))
     }
 }
 
@@ -150,8 +131,9 @@ fn add_picture(hash: &mut Sha256, picture: &Source) {
 
 #[cfg(test)]
 mod tests {
+    use lossmith_search::trial::End;
+
     use super::*;
-    use crate::tasks::search::slot;
 
     #[test]
     fn a_slot_recipe_is_complete_and_kernels_train_or_fail_alone() {

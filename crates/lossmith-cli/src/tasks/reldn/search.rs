@@ -5,13 +5,12 @@ use std::path::Path;
 use lossmith::loss::Spec;
 use lossmith::loss::graphical_contrastive::MARGIN_VARIABLES;
 use lossmith_burn::reldn::{ReldnError, Sight, Source};
-use lossmith_search::trial::{End, Outcome, Part, Trial};
+use lossmith_search::trial::{Part, Trial};
 use sha2::{Digest, Sha256};
 
 use super::{By, Data, Figures, PRESETS, Place, Recipe, Session};
-use crate::interrupt;
 use crate::recipe::Presets;
-use crate::tasks::search::slot::{Passes, SlotRecipe, SlotTask};
+use crate::tasks::search::slot::{self, Passes, SlotRecipe, SlotTask};
 
 /// Trains the model with a margin, and judges its ranking of pairs.
 pub struct Ranker {
@@ -44,11 +43,7 @@ impl SlotTask for Ranker {
         let images = data.train.len();
         let held_back = recipe.held_back(images, data.test.len(), &name)?;
         let verdict = data.hold_back(held_back);
-        let words = format!(
-            "{name}: {} images to train on, {held_back} to judge by, {} for the verdict",
-            data.train.len(),
-            verdict.test.len()
-        );
+        let words = slot::in_words(&name, "images", [data.train.len(), held_back, verdict.test.len()]);
         let by = if folder.is_some() { By::PredicateK1 } else { By::RecallAtTruth };
         Ok(Self { recipe, data, verdict, by, words })
     }
@@ -87,27 +82,8 @@ impl SlotTask for Ranker {
         }
     }
 
-    fn outcome(&self, trial: &Trial) -> anyhow::Result<Option<Outcome>> {
-        let found = self.figure(trial);
-        if interrupt::asked() {
-            return Ok(None);
-        }
-        match found {
-            Ok(accuracy) => {
-                let curve = vec![(trial.steps, accuracy)];
-                Ok(Some(Outcome { end: End::Done, accuracy, steps: trial.steps, curve }))
-            }
-            Err(e) => match e.downcast_ref() {
-                Some(ReldnError::Step { step, .. }) => Ok(Some(Outcome::without_score(End::Diverged, *step as u32))),
-                Some(ReldnError::Diverged { .. }) => Ok(Some(Outcome::without_score(End::Diverged, trial.steps))),
-                _ => Err(e),
-            },
-        }
-    }
-}
-
-impl Ranker {
-    fn figure(&self, trial: &Trial) -> anyhow::Result<f64> {
+    fn figure(&self, trial: &Trial, done: &mut u32) -> anyhow::Result<f64> {
+        *done = trial.steps;
         let mut recipe = self.recipe.task.clone();
         let passes = Passes::of(trial.steps as usize, recipe.train.batch, self.data.train.len());
         recipe.train.epochs = passes.passes;
@@ -115,7 +91,12 @@ impl Ranker {
         let loss = self.loss(&trial.loss)?.build()?;
         let session = Session::new(&self.data, &recipe)?;
         let examples = &self.data.train[..passes.examples];
-        let (model, _) = session.train_on(examples, &recipe, loss.as_ref(), self.recipe.seed_of(trial), |_| Ok(()))?;
+        let seed = self.recipe.seed_of(trial);
+        let (model, _) = session.train_on(examples, &recipe, loss.as_ref(), seed, |_| Ok(())).inspect_err(|e| {
+            if let Some(ReldnError::Step { step, .. }) = e.downcast_ref() {
+                *done = *step as u32;
+            }
+        })?;
         let figures = match trial.part {
             Part::Validation => session.figures(&model)?,
             Part::Test => Figures::of(&model, &session.config, &self.verdict)?,
@@ -123,23 +104,29 @@ impl Ranker {
         Ok(figures.get(self.by))
     }
 
+    fn diverged(error: &anyhow::Error) -> bool {
+        matches!(error.downcast_ref(), Some(ReldnError::Step { .. } | ReldnError::Diverged { .. }))
+    }
+}
+
+impl Ranker {
     /// The recipe's loss with the margin of a trial's, if that has one.
     fn loss(&self, trial: &str) -> anyhow::Result<Spec> {
         let own = self.recipe.task.loss()?;
-        let Spec::Named(searched) = Spec::parse(trial)? else { anyhow::bail!("'{trial}' is no {}", Self::LOSS) };
+        let (Spec::Named(searched), Spec::Named(arguments)) = (Spec::parse(trial)?, &own) else {
+            anyhow::bail!("'{trial}' is no {}", Self::LOSS)
+        };
         let Some(margin) = searched.kernel("margin") else { return Ok(own) };
-        let own = own.to_string();
-        let others = own.split_once('(').map_or("", |(_, rest)| rest.trim_end_matches(')'));
-        let comma = if others.is_empty() { "" } else { ", " };
-        let margin = margin.display(MARGIN_VARIABLES);
-        Ok(Spec::parse(&format!("{}({others}{comma}margin=\"{margin}\")", Self::LOSS))?)
+        let margin = margin.display(MARGIN_VARIABLES).to_string();
+        Ok(Spec::Named(arguments.clone().with("margin", &margin)?))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use lossmith_search::trial::{End, Outcome};
+
     use super::*;
-    use crate::tasks::search::slot;
 
     #[test]
     fn a_margin_takes_its_slot_in_the_recipes_loss() {

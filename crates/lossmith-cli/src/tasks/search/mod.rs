@@ -155,7 +155,12 @@ pub fn run(
         cache.add(done.discovery.known())?;
     }
     let (Some(found), Some(comparison)) = (done.discovery.found(), &done.comparison) else {
-        anyhow::bail!("no candidate could be trained; a larger search.population or another search.steps may help");
+        let reasons = page::totals(&done.discovery.log);
+        let most = reasons.iter().max_by_key(|(_, count)| *count);
+        let most = most.map_or(String::new(), |(why, count)| format!(" (most often, {count} times: {why})"));
+        anyhow::bail!(
+            "no candidate could be trained{most}; a larger search.population, another search.steps or less search.savings may help"
+        );
     };
     let mut names = compare::names(&comparison.settings.losses);
     if let Some(last) = names.last_mut() {

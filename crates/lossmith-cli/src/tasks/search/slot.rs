@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use lossmith_search::space::Space;
-use lossmith_search::trial::{Outcome, Trial};
+use lossmith_search::trial::{End, Outcome, Trial};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -91,14 +91,19 @@ pub trait SlotTask: Sized + 'static {
     /// Feeds the data, as they are used, into a checksum.
     fn digest(&self, hash: &mut Sha256);
 
-    /// Trains once and judges on the trial's part; `None` where the user asked to stop.
-    fn outcome(&self, trial: &Trial) -> anyhow::Result<Option<Outcome>>;
+    /// Trains once and measures on the trial's part. `done` is the number of steps done so far, which is what is known of a training
+    /// that fails; one that the user stops may end with any figure or error.
+    fn figure(&self, trial: &Trial, done: &mut u32) -> anyhow::Result<f64>;
+
+    /// Whether an error of [`figure`](Self::figure) says that the trial's loss does not train: such a trial has no score, any other
+    /// error ends the search.
+    fn diverged(error: &anyhow::Error) -> bool;
 }
 
 impl<T: SlotTask> Judge for T {
     fn evaluate(&self, trials: &[Trial]) -> anyhow::Result<Vec<Option<Outcome>>> {
         // One after another: a training runs on all threads itself, and Burn may wait for a lock while rayon lends it another training.
-        trials.iter().map(|trial| self.outcome(trial)).collect()
+        trials.iter().map(|trial| outcome(self, trial)).collect()
     }
 
     fn data(&self) -> &str {
@@ -114,6 +119,28 @@ impl<T: SlotTask> Judge for T {
     fn recipe(&self) -> anyhow::Result<String> {
         recipe::to_text(self.slot_recipe())
     }
+}
+
+/// `None` where the user asked to stop.
+fn outcome<T: SlotTask>(task: &T, trial: &Trial) -> anyhow::Result<Option<Outcome>> {
+    let mut done = 0;
+    let figure = task.figure(trial, &mut done);
+    if interrupt::asked() {
+        return Ok(None);
+    }
+    match figure {
+        Ok(accuracy) => {
+            let curve = vec![(trial.steps, accuracy)];
+            Ok(Some(Outcome { end: End::Done, accuracy, steps: trial.steps, curve }))
+        }
+        Err(e) if T::diverged(&e) => Ok(Some(Outcome::without_score(End::Diverged, done))),
+        Err(e) => Err(e),
+    }
+}
+
+/// What the data are, in words: their name, what they are made of, and how many are trained on, judged by, and kept for the verdict.
+pub fn in_words(name: &str, kind: &str, [train, validation, test]: [usize; 3]) -> String {
+    format!("{name}: {train} {kind} to train on, {validation} to judge by, {test} for the verdict")
 }
 
 pub fn run<T: SlotTask>(args: &Args) -> anyhow::Result<Answer> {
