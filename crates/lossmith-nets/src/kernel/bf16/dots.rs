@@ -97,12 +97,7 @@ fn by_rows<const W: usize>(sums: &mut Sums<W>, left: &[u32], pitch: usize, right
 
 /// The same, the left side word by word of depth.
 #[target_feature(enable = "avx512f,avx512bf16")]
-fn by_panels<const W: usize>(
-    sums: &mut Sums<W>,
-    left: &[[[u32; TILE]; PANEL / TILE]],
-    tile: usize,
-    right: &[Row<W>],
-) {
+fn by_panels<const W: usize>(sums: &mut Sums<W>, left: &[[[u32; TILE]; PANEL / TILE]], tile: usize, right: &[Row<W>]) {
     let mut s = *sums;
     for (left, right) in left.iter().zip(right) {
         let right = registers(right);

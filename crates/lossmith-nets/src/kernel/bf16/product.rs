@@ -148,14 +148,7 @@ pub(super) struct Block<'a> {
 ///
 /// # Panics
 /// If a slice is shorter than starts, places and sizes say.
-pub fn multiply(
-    unit: Unit,
-    left: Side<'_>,
-    right: Right<'_>,
-    depth: usize,
-    target: Target<'_>,
-    scratch: &mut Scratch,
-) {
+pub fn multiply(unit: Unit, left: Side<'_>, right: Right<'_>, depth: usize, target: Target<'_>, scratch: &mut Scratch) {
     let Target { values, places, columns, start, relu } = target;
     for rows in (0..places.len()).step_by(ROWS) {
         let places = &places[rows..places.len().min(rows + ROWS)];
@@ -210,15 +203,7 @@ fn grow(words: &mut Vec<u32>, size: usize) {
     }
 }
 
-fn pack_left(
-    unit: Unit,
-    side: Side<'_>,
-    first: usize,
-    rows: usize,
-    k: usize,
-    count: usize,
-    scratch: &mut Scratch,
-) {
+fn pack_left(unit: Unit, side: Side<'_>, first: usize, rows: usize, k: usize, count: usize, scratch: &mut Scratch) {
     let Scratch { left, turned, .. } = scratch;
     let (words, padded) = (count.div_ceil(2), rows.next_multiple_of(2 * PANEL));
     let pitch = pitch(words);

@@ -1,9 +1,7 @@
 //! From f32 to bf16: rounding, and pairing into words.
 
 #[cfg(target_arch = "x86_64")]
-use std::arch::x86_64::{
-    __m512, __m512bh, __m512i, _mm512_cvtne2ps_pbh, _mm512_loadu_epi16, _mm512_permutexvar_epi16,
-};
+use std::arch::x86_64::{__m512, __m512bh, __m512i, _mm512_cvtne2ps_pbh, _mm512_loadu_epi16, _mm512_permutexvar_epi16};
 
 /// Values or words in a register.
 const LANES: usize = 16;
