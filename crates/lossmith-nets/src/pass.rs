@@ -133,13 +133,17 @@ impl Pass {
             .into_par_iter()
             .for_each(|(shard, part, out, gradient)| shard.backward(network, panels, part, out, gradient));
         let used = batch.labels.len().div_ceil(size);
-        let sum = &mut self.gradient[..network.feature_parameters];
-        sum.fill(0.0);
-        for shard in &self.shards[..used] {
-            vectorized(
-                #[inline(always)]
-                || sum.iter_mut().zip(&shard.parameters).for_each(|(s, p)| *s += p),
-            );
+        // Piece by piece: so the sums stay in the cache.
+        const PIECE: usize = 4096;
+        for (number, sum) in self.gradient[..network.feature_parameters].chunks_mut(PIECE).enumerate() {
+            sum.fill(0.0);
+            for shard in &self.shards[..used] {
+                let parameters = &shard.parameters[number * PIECE..][..sum.len()];
+                vectorized(
+                    #[inline(always)]
+                    || sum.iter_mut().zip(parameters).for_each(|(s, p)| *s += p),
+                );
+            }
         }
     }
 

@@ -29,14 +29,18 @@ type Sums<const W: usize> = [[__m512; W]; TILE];
 /// The words of one depth.
 type Row<const W: usize> = [[u32; LANES]; W];
 
+// Loops instead of closures: a closure that `array::from_fn` calls is compiled with these features, `from_fn` without, so
+// that every call of it would be one through memory.
+
 #[target_feature(enable = "avx512f,avx512bf16")]
 fn panel<const W: usize>(block: &Block<'_>, places: &[usize], columns: usize, target: &mut [f32]) {
     let right = &block.right.as_chunks::<LANES>().0.as_chunks::<W>().0[..block.depth];
     let valid = (W * LANES).min(columns - block.column);
-    let masks: [__mmask16; W] = std::array::from_fn(|w| {
+    let mut masks = [0; W];
+    for w in 0..W {
         let lanes = valid.saturating_sub(w * LANES).min(LANES);
-        ((1_u32 << lanes) - 1) as __mmask16
-    });
+        masks[w] = ((1_u32 << lanes) - 1) as __mmask16;
+    }
     for (number, places) in places.chunks(TILE).enumerate() {
         let mut sums = begin(block, places, valid, masks, target);
         match block.left {
@@ -47,14 +51,16 @@ fn panel<const W: usize>(block: &Block<'_>, places: &[usize], columns: usize, ta
                 by_panels(&mut sums, words.as_chunks::<TILE>().0.as_chunks::<{ PANEL / TILE }>().0, tile, right);
             }
         }
-        for (r, place) in places.iter().enumerate() {
-            let row = &mut target[place + block.column..][..valid];
-            store(std::array::from_fn(|w| sums[r][w]), block.relu, masks, row);
+        for r in 0..TILE {
+            if let Some(place) = places.get(r) {
+                store(&sums[r], block.relu, masks, &mut target[place + block.column..][..valid]);
+            }
         }
     }
 }
 
 /// What the sums of a tile begin with.
+#[inline]
 #[target_feature(enable = "avx512f,avx512bf16")]
 fn begin<const W: usize>(
     block: &Block<'_>,
@@ -69,8 +75,10 @@ fn begin<const W: usize>(
         Start::Bias(bias) => [load(&bias[block.column..][..valid], masks); TILE],
         Start::Old => {
             let mut sums = [zero; TILE];
-            for (row, place) in sums.iter_mut().zip(places) {
-                *row = load(&target[place + block.column..][..valid], masks);
+            for r in 0..TILE {
+                if let Some(place) = places.get(r) {
+                    sums[r] = load(&target[place + block.column..][..valid], masks);
+                }
             }
             sums
         }
@@ -78,69 +86,60 @@ fn begin<const W: usize>(
 }
 
 /// `sums[r] += left[r, t] right[t]`, the left side row by row.
+#[inline]
 #[target_feature(enable = "avx512f,avx512bf16")]
 fn by_rows<const W: usize>(sums: &mut Sums<W>, left: &[u32], pitch: usize, right: &[Row<W>]) {
     let depth = right.len();
-    let rows: [&[u32]; TILE] = std::array::from_fn(|r| &left[r * pitch..][..depth]);
+    let [a, b, c, d, e, f] = [0, 1, 2, 3, 4, 5].map(|r| &left[r * pitch..][..depth]);
     let mut s = *sums;
-    for t in 0..depth {
-        let right = registers(&right[t]);
-        for r in 0..TILE {
-            let left = spread(rows[r][t]);
-            for w in 0..W {
-                s[r][w] = _mm512_dpbf16_ps(s[r][w], left, right[w]);
-            }
-        }
+    for ((((((right, a), b), c), d), e), f) in right.iter().zip(a).zip(b).zip(c).zip(d).zip(e).zip(f) {
+        step(&mut s, [*a, *b, *c, *d, *e, *f], right);
     }
     *sums = s;
 }
 
 /// The same, the left side word by word of depth.
+#[inline]
 #[target_feature(enable = "avx512f,avx512bf16")]
 fn by_panels<const W: usize>(sums: &mut Sums<W>, left: &[[[u32; TILE]; PANEL / TILE]], tile: usize, right: &[Row<W>]) {
     let mut s = *sums;
     for (left, right) in left.iter().zip(right) {
-        let right = registers(right);
-        let left = &left[tile];
-        for r in 0..TILE {
-            let left = spread(left[r]);
-            for w in 0..W {
-                s[r][w] = _mm512_dpbf16_ps(s[r][w], left, right[w]);
-            }
-        }
+        step(&mut s, left[tile], right);
     }
     *sums = s;
 }
 
+/// One word of depth.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bf16")]
-fn registers<const W: usize>(words: &Row<W>) -> [__m512bh; W] {
-    // SAFETY: 16 words are as large as a register, and any bits are valid.
-    std::array::from_fn(|w| unsafe { std::mem::transmute::<[u32; LANES], __m512bh>(words[w]) })
-}
-
-/// A word in all lanes.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bf16")]
-fn spread(word: u32) -> __m512bh {
-    // SAFETY: both are registers of 512 bits, and any bits are valid.
-    unsafe { std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(word.cast_signed())) }
+fn step<const W: usize>(sums: &mut Sums<W>, left: [u32; TILE], right: &Row<W>) {
+    for r in 0..TILE {
+        // SAFETY: both are registers of 512 bits, and any bits are valid.
+        let left = unsafe { std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(left[r].cast_signed())) };
+        for w in 0..W {
+            // SAFETY: 16 words are as large as a register, and any bits are valid.
+            let right = unsafe { std::mem::transmute::<[u32; LANES], __m512bh>(right[w]) };
+            sums[r][w] = _mm512_dpbf16_ps(sums[r][w], left, right);
+        }
+    }
 }
 
 /// The values of a row, zeros after its end.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bf16")]
 fn load<const W: usize>(row: &[f32], masks: [__mmask16; W]) -> [__m512; W] {
-    let start = row.as_ptr();
-    // SAFETY: a mask has a lane for each value of the row and no more: nothing else is read.
-    std::array::from_fn(|w| unsafe { _mm512_maskz_loadu_ps(masks[w], start.wrapping_add(w * LANES)) })
+    let (start, mut values) = (row.as_ptr(), [_mm512_setzero_ps(); W]);
+    for w in 0..W {
+        // SAFETY: a mask has a lane for each value of the row and no more: nothing else is read.
+        values[w] = unsafe { _mm512_maskz_loadu_ps(masks[w], start.wrapping_add(w * LANES)) };
+    }
+    values
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bf16")]
-fn store<const W: usize>(sums: [__m512; W], relu: bool, masks: [__mmask16; W], row: &mut [f32]) {
-    let start = row.as_mut_ptr();
-    let zero = _mm512_setzero_ps();
+fn store<const W: usize>(sums: &[__m512; W], relu: bool, masks: [__mmask16; W], row: &mut [f32]) {
+    let (start, zero) = (row.as_mut_ptr(), _mm512_setzero_ps());
     for w in 0..W {
         // Zero first: so the maximum with what is not a number is not a number.
         let sum = if relu { _mm512_max_ps(zero, sums[w]) } else { sums[w] };

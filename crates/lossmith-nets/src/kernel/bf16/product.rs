@@ -1,6 +1,6 @@
 //! The product of two matrices: cut into blocks that stay in the cache, rounded, paired, and multiplied by a unit.
 
-use super::round::{across, along};
+use super::round::{across, along, turn};
 use super::{Unit, tiles};
 
 /// The rows of one register tile of dot products.
@@ -251,20 +251,6 @@ fn pack_right(
             turned[valid * DEPTH..width * DEPTH].fill(0);
             along(&values[k..], &starts[column..column + valid], count, turned, DEPTH);
             turn(turned, DEPTH, right, width, words, width);
-        }
-    }
-}
-
-/// Exchanges lines and words: word `i` of line `j` to word `j` of line `i`, for `lines` x `count` of the result, multiples of 16.
-fn turn(from: &[u32], from_pitch: usize, to: &mut [u32], to_pitch: usize, lines: usize, count: usize) {
-    for i in (0..lines).step_by(LANES) {
-        for j in (0..count).step_by(LANES) {
-            for line in 0..LANES {
-                let to = &mut to[(i + line) * to_pitch + j..][..LANES];
-                for (word, at) in to.iter_mut().zip(j..) {
-                    *word = from[at * from_pitch + i + line];
-                }
-            }
         }
     }
 }

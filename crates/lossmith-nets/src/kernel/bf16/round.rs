@@ -1,7 +1,10 @@
 //! From f32 to bf16: rounding, and pairing into words.
 
 #[cfg(target_arch = "x86_64")]
-use std::arch::x86_64::{__m512, __m512bh, __m512i, _mm512_cvtne2ps_pbh, _mm512_loadu_epi16, _mm512_permutexvar_epi16};
+use std::arch::x86_64::{
+    __m512, __m512bh, __m512i, _mm512_cvtne2ps_pbh, _mm512_loadu_epi16, _mm512_permutexvar_epi16, _mm512_shuffle_i32x4,
+    _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+};
 
 /// Values or words in a register.
 const LANES: usize = 16;
@@ -104,7 +107,9 @@ fn along_x86(values: &[f32], starts: &[usize], depth: usize, words: &mut [u32], 
                 *words = std::mem::transmute::<__m512bh, [u32; LANES]>(_mm512_cvtne2ps_pbh(high, low));
             }
         }
-        along_line(rest, last);
+        if !last.is_empty() {
+            along_line(rest, last);
+        }
     }
 }
 
@@ -138,6 +143,69 @@ fn across_x86(values: &[f32], starts: &[usize], count: usize, words: &mut [u32],
                 *words = std::mem::transmute::<__m512i, [u32; LANES]>(_mm512_permutexvar_epi16(order, halves));
             }
         }
-        across_line(rest, odd.get(blocks.len() * LANES..).unwrap_or_default(), last);
+        if !last.is_empty() {
+            across_line(rest, odd.get(blocks.len() * LANES..).unwrap_or_default(), last);
+        }
     }
+}
+
+/// Exchanges lines and words: word `i` of line `j` to word `j` of line `i`, for `lines` x `count` of the result, multiples of 16.
+pub(super) fn turn(from: &[u32], from_pitch: usize, to: &mut [u32], to_pitch: usize, lines: usize, count: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if in_hardware() {
+        // SAFETY: the processor has the features that the function is compiled for.
+        return unsafe { turn_x86(from, from_pitch, to, to_pitch, lines, count) };
+    }
+    for line in 0..lines {
+        for (word, at) in to[line * to_pitch..][..count].iter_mut().zip(0..) {
+            *word = from[at * from_pitch + line];
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn turn_x86(from: &[u32], from_pitch: usize, to: &mut [u32], to_pitch: usize, lines: usize, count: usize) {
+    for line in (0..lines).step_by(LANES) {
+        for at in (0..count).step_by(LANES) {
+            let mut square = [[0_u32; LANES]; LANES];
+            for (i, row) in square.iter_mut().enumerate() {
+                row.copy_from_slice(&from[(at + i) * from_pitch + line..][..LANES]);
+            }
+            for (i, row) in turned(square).iter().enumerate() {
+                to[(line + i) * to_pitch + at..][..LANES].copy_from_slice(row);
+            }
+        }
+    }
+}
+
+/// A square of words, rows and columns exchanged: first inside quarters of registers, then between them.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn turned(square: [[u32; LANES]; LANES]) -> [[u32; LANES]; LANES] {
+    // SAFETY: 16 words are as large as a register, and any bits are valid.
+    let rows = unsafe { std::mem::transmute::<[[u32; LANES]; LANES], [__m512i; LANES]>(square) };
+    let mut quads = rows;
+    for i in (0..LANES).step_by(4) {
+        let (low, high) = (_mm512_unpacklo_epi32(rows[i], rows[i + 1]), _mm512_unpackhi_epi32(rows[i], rows[i + 1]));
+        let (low2, high2) =
+            (_mm512_unpacklo_epi32(rows[i + 2], rows[i + 3]), _mm512_unpackhi_epi32(rows[i + 2], rows[i + 3]));
+        quads[i] = _mm512_unpacklo_epi64(low, low2);
+        quads[i + 1] = _mm512_unpackhi_epi64(low, low2);
+        quads[i + 2] = _mm512_unpacklo_epi64(high, high2);
+        quads[i + 3] = _mm512_unpackhi_epi64(high, high2);
+    }
+    let mut result = quads;
+    for i in 0..4 {
+        let [a, b, c, d] = [quads[i], quads[i + 4], quads[i + 8], quads[i + 12]];
+        let (even, odd) = (_mm512_shuffle_i32x4::<0x88>(a, b), _mm512_shuffle_i32x4::<0xdd>(a, b));
+        let (even2, odd2) = (_mm512_shuffle_i32x4::<0x88>(c, d), _mm512_shuffle_i32x4::<0xdd>(c, d));
+        result[i] = _mm512_shuffle_i32x4::<0x88>(even, even2);
+        result[i + 4] = _mm512_shuffle_i32x4::<0x88>(odd, odd2);
+        result[i + 8] = _mm512_shuffle_i32x4::<0xdd>(even, even2);
+        result[i + 12] = _mm512_shuffle_i32x4::<0xdd>(odd, odd2);
+    }
+    // SAFETY: as above.
+    unsafe { std::mem::transmute::<[__m512i; LANES], [[u32; LANES]; LANES]>(result) }
 }
