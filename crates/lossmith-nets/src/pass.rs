@@ -261,7 +261,6 @@ impl Shard {
         let stages = &network.features;
         let count = images.len() / network.input.len();
         let Self { outputs, places, gradients, parameters, scratch } = self;
-        parameters.fill(0.0);
         for range in groups(count, network.group) {
             let n = range.len();
             for (i, stage) in stages.iter().enumerate().rev() {
@@ -282,7 +281,7 @@ impl Shard {
                             Some(b) => group(&outputs[b], &range, conv.input.len()),
                         };
                         let sums = parameters[weights.start..bias.end].split_at_mut(weights.len());
-                        conv.backward_weights(n, input, own, sums, scratch);
+                        conv.backward_weights(n, input, own, range.start == 0, sums, scratch);
                         if let Some(before) = before.last_mut() {
                             conv.backward_input(n, own, &panels[i].1, before, scratch);
                         }

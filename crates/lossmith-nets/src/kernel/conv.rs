@@ -15,7 +15,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::bf16::{self, Unit};
+use super::bf16::{self, Side, Unit};
 use super::positions::Positions;
 use super::simd::dispatch;
 pub use super::winograd::Scratch;
@@ -222,8 +222,7 @@ impl Conv {
         packed.resize(1, self.unit);
         let (out, channels) = (self.output.channels, self.input.channels);
         if let [panels] = &mut *packed.halves {
-            turn(weights, channels, out, &mut scratch.turned);
-            return panels.pack(&scratch.turned, channels);
+            return pack_turned(weights, (channels, out), panels, &mut scratch.words);
         }
         let taps = self.kernel * self.kernel;
         packed.panels[0].fill(taps * out, channels, |k, panel, i| {
@@ -311,7 +310,7 @@ impl Conv {
         });
     }
 
-    /// Adds the gradients of weights and bias over `images` images.
+    /// Adds the gradients of weights and bias over `images` images; `fresh` sums begin at zero, whatever is there.
     ///
     /// # Panics
     /// If a slice is shorter than its layout and `images` say.
@@ -320,15 +319,24 @@ impl Conv {
         images: usize,
         input: &[f32],
         gradient: &[f32],
+        fresh: bool,
         (weights, bias): (&mut [f32], &mut [f32]),
         scratch: &mut Scratch,
     ) {
+        // Products of bf16 operands that need no sum to add to begin by themselves.
+        let begins = self.winograd.is_none() && self.unit.is_some();
+        if fresh {
+            bias.fill(0.0);
+        }
+        if fresh && !begins {
+            weights.fill(0.0);
+        }
         let (out, rows) = (self.output.channels, images * self.output.pixels());
         let (windows, gradients) = (&self.windows[..rows], &self.gradients[..rows]);
         let (from, of) = ((&self.input, input), (&self.gradient, gradient));
         match (&self.winograd, &self.positions) {
             (Some(winograd), _) => winograd.outer(images, from, of, self.unit, weights, scratch),
-            (None, Some(positions)) => positions.outer(images, from, of, self.unit, weights, scratch),
+            (None, Some(positions)) => positions.outer(images, from, of, self.unit, fresh, weights, scratch),
             (None, None) => dispatch(Outer {
                 windows,
                 gradients,
@@ -366,6 +374,16 @@ impl Packed {
         let (whole, halves) = if unit.is_some() { (0, count) } else { (count, 0) };
         self.panels.resize_with(whole, Panels::default);
         self.halves.resize_with(halves, bf16::Panels::default);
+    }
+}
+
+/// Packs weights `[kernel, kernel, channels, out]`, windows turned round, with channels as columns. `out` is even, so that each
+/// tap begins with a word.
+fn pack_turned(weights: &[f32], (channels, out): (usize, usize), panels: &mut bf16::Panels, words: &mut Vec<u32>) {
+    let starts: Vec<usize> = (0..channels).map(|channel| channel * out).collect();
+    panels.resize(weights.len() / channels, channels);
+    for (tap, values) in weights.chunks_exact(channels * out).rev().enumerate() {
+        panels.set(tap * out / 2, Side::Lines { values, starts: &starts }, out, words);
     }
 }
 

@@ -117,13 +117,15 @@ impl Positions {
         }
     }
 
-    /// Adds the gradients of the weights: tap by tap, over the pixels at which it lies inside.
+    /// Adds the gradients of the weights: tap by tap, over the pixels at which it lies inside. With a unit, `fresh` sums begin at
+    /// zero; without, they are zero already.
     pub fn outer(
         &self,
         images: usize,
         (from, source): (&Layout, &[f32]),
         (of, gradient): (&Layout, &[f32]),
         unit: Option<Unit>,
+        fresh: bool,
         weights: &mut [f32],
         scratch: &mut Scratch,
     ) {
@@ -150,7 +152,10 @@ impl Positions {
             };
             let left = Side::Depths { values: source, starts: &windows };
             let right = Right::Side(Side::Depths { values: gradient, starts: &gradients });
-            let (start, columns) = (Start::Old, of.channels);
+            if fresh && windows.is_empty() {
+                weights.fill(0.0);
+            }
+            let (start, columns) = (if fresh { Start::Zero } else { Start::Old }, of.channels);
             let target = Target { values: weights, places: &channels, columns, start, relu: false };
             bf16::multiply(unit, left, right, windows.len(), target, &mut scratch.halves);
         }

@@ -41,6 +41,7 @@ pub struct Scratch {
     half: Vec<f32>,
     /// Weights with windows turned round.
     pub(super) turned: Vec<f32>,
+    pub(super) words: Vec<u32>,
     /// Blocks of bf16 operands.
     pub(super) halves: bf16::Scratch,
 }
@@ -173,7 +174,13 @@ impl Winograd {
         let plane = self.channels * self.out;
         let places: Vec<usize> = (0..self.channels).map(|channel| channel * self.out).collect();
         let Scratch { input, output, weights: sums, half, halves, .. } = scratch;
-        zeros(sums, POINTS * plane);
+        if unit.is_some() {
+            // The first products begin the sums.
+            grow(sums, POINTS * plane);
+        } else {
+            zeros(sums, POINTS * plane);
+        }
+        let mut start = Start::Zero;
         for chunk in grid.chunks(images, self.input_tiles.len()) {
             let count = chunk.len();
             let (pitch, slope) = (count * self.channels + APART, count * self.out + APART);
@@ -190,7 +197,7 @@ impl Winograd {
                 rule: Rule::Gradient,
             });
             let (windows, gradients) = (&self.input_tiles[..count], &self.output_tiles[..count]);
-            for (point, sums) in sums.chunks_exact_mut(plane).enumerate() {
+            for (point, sums) in sums[..POINTS * plane].chunks_exact_mut(plane).enumerate() {
                 let (input, gradient) = (&input[point * pitch..], &output[point * slope..]);
                 let Some(unit) = unit else {
                     let sizes = (self.channels, self.out);
@@ -199,12 +206,12 @@ impl Winograd {
                 };
                 let left = Side::Depths { values: input, starts: windows };
                 let right = Right::Side(Side::Depths { values: gradient, starts: gradients });
-                let (start, columns) = (Start::Old, self.out);
-                let target = Target { values: sums, places: &places, columns, start, relu: false };
+                let target = Target { values: sums, places: &places, columns: self.out, start, relu: false };
                 bf16::multiply(unit, left, right, count, target, halves);
             }
+            start = Start::Old;
         }
-        self.add_transformed_back(sums, weights, half);
+        self.add_transformed_back(&sums[..POINTS * plane], weights, half);
     }
 
     /// `weights += G' sums G`.

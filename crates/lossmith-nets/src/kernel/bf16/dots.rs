@@ -90,10 +90,11 @@ fn begin<const W: usize>(
 #[target_feature(enable = "avx512f,avx512bf16")]
 fn by_rows<const W: usize>(sums: &mut Sums<W>, left: &[u32], pitch: usize, right: &[Row<W>]) {
     let depth = right.len();
-    let [a, b, c, d, e, f] = [0, 1, 2, 3, 4, 5].map(|r| &left[r * pitch..][..depth]);
+    let (a, b, c) = (&left[..depth], &left[pitch..][..depth], &left[2 * pitch..][..depth]);
+    let (d, e, f) = (&left[3 * pitch..][..depth], &left[4 * pitch..][..depth], &left[5 * pitch..][..depth]);
     let mut s = *sums;
     for ((((((right, a), b), c), d), e), f) in right.iter().zip(a).zip(b).zip(c).zip(d).zip(e).zip(f) {
-        step(&mut s, [*a, *b, *c, *d, *e, *f], right);
+        step(&mut s, (a, b, c, d, e, f), right);
     }
     *sums = s;
 }
@@ -104,7 +105,8 @@ fn by_rows<const W: usize>(sums: &mut Sums<W>, left: &[u32], pitch: usize, right
 fn by_panels<const W: usize>(sums: &mut Sums<W>, left: &[[[u32; TILE]; PANEL / TILE]], tile: usize, right: &[Row<W>]) {
     let mut s = *sums;
     for (left, right) in left.iter().zip(right) {
-        step(&mut s, left[tile], right);
+        let [a, b, c, d, e, f] = &left[tile];
+        step(&mut s, (a, b, c, d, e, f), right);
     }
     *sums = s;
 }
@@ -112,15 +114,26 @@ fn by_panels<const W: usize>(sums: &mut Sums<W>, left: &[[[u32; TILE]; PANEL / T
 /// One word of depth.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bf16")]
-fn step<const W: usize>(sums: &mut Sums<W>, left: [u32; TILE], right: &Row<W>) {
-    for r in 0..TILE {
-        // SAFETY: both are registers of 512 bits, and any bits are valid.
-        let left = unsafe { std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(left[r].cast_signed())) };
-        for w in 0..W {
-            // SAFETY: 16 words are as large as a register, and any bits are valid.
-            let right = unsafe { std::mem::transmute::<[u32; LANES], __m512bh>(right[w]) };
-            sums[r][w] = _mm512_dpbf16_ps(sums[r][w], left, right);
-        }
+fn step<const W: usize>(sums: &mut Sums<W>, (a, b, c, d, e, f): (&u32, &u32, &u32, &u32, &u32, &u32), right: &Row<W>) {
+    // Written out: an array of the words would be put into memory, and read from there.
+    add(&mut sums[0], a, right);
+    add(&mut sums[1], b, right);
+    add(&mut sums[2], c, right);
+    add(&mut sums[3], d, right);
+    add(&mut sums[4], e, right);
+    add(&mut sums[5], f, right);
+}
+
+/// One word of depth, for one row.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn add<const W: usize>(sums: &mut [__m512; W], left: &u32, right: &Row<W>) {
+    // SAFETY: both are registers of 512 bits, and any bits are valid.
+    let left = unsafe { std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(left.cast_signed())) };
+    for w in 0..W {
+        // SAFETY: 16 words are as large as a register, and any bits are valid.
+        let right = unsafe { std::mem::transmute::<[u32; LANES], __m512bh>(right[w]) };
+        sums[w] = _mm512_dpbf16_ps(sums[w], left, right);
     }
 }
 

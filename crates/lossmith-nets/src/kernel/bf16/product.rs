@@ -103,15 +103,31 @@ impl Panels {
     /// Packs a matrix of `columns` columns, row by row along the depth.
     pub fn pack(&mut self, values: &[f32], columns: usize) {
         let starts: Vec<usize> = (0..values.len() / columns).map(|k| k * columns).collect();
-        let depth = starts.len().div_ceil(2) + TILE_DEPTH;
+        self.resize(starts.len(), columns);
+        self.set(0, Side::Depths { values, starts: &starts }, starts.len(), &mut Vec::new());
+    }
+
+    /// Makes room for so many numbers of depth.
+    pub fn resize(&mut self, depth: usize, columns: usize) {
+        let depth = depth.div_ceil(2) + TILE_DEPTH;
         if (self.columns, self.depth) != (columns, depth) {
             let words = vec![0; depth * columns.next_multiple_of(LANES)];
             *self = Self { columns, depth, words };
         }
-        for (column, width) in panels(columns) {
-            let width = width * LANES;
-            let panel = &mut self.words[column * depth..][..depth * width];
-            across(&values[column..], &starts, width.min(columns - column), panel, width, width);
+    }
+
+    /// Packs `count` numbers of depth from a word of depth on; those behind it are to be packed later.
+    ///
+    /// # Panics
+    /// If there is no room.
+    pub fn set(&mut self, word: usize, side: Side<'_>, count: usize, turned: &mut Vec<u32>) {
+        for (column, width) in panels(self.columns) {
+            let valid = (width * LANES).min(self.columns - column);
+            let panel = &mut self.words[column * self.depth..][..self.depth * width * LANES];
+            for k in (0..count).step_by(2 * DEPTH) {
+                let room = &mut panel[(word + k / 2) * width * LANES..];
+                pack_right(side, (column, valid, width), k, (count - k).min(2 * DEPTH), room, turned);
+            }
         }
     }
 
@@ -161,7 +177,9 @@ pub fn multiply(unit: Unit, left: Side<'_>, right: Right<'_>, depth: usize, targ
                 let right = match right {
                     Right::Packed(panels, from) => panels.panel(column, width, from + k / 2),
                     Right::Side(side) => {
-                        pack_right(side, column, columns, width, k, count, buffer, turned);
+                        grow(buffer, DEPTH * width * LANES);
+                        let valid = (width * LANES).min(columns - column);
+                        pack_right(side, (column, valid, width), k, count, buffer, turned);
                         buffer
                     }
                 };
@@ -227,20 +245,17 @@ fn pack_left(unit: Unit, side: Side<'_>, first: usize, rows: usize, k: usize, co
     }
 }
 
+/// Packs some columns of a block, and zeros up to whole tiles of depth.
 fn pack_right(
     side: Side<'_>,
-    column: usize,
-    columns: usize,
-    width: usize,
+    (column, valid, width): (usize, usize, usize),
     k: usize,
     count: usize,
-    right: &mut Vec<u32>,
+    right: &mut [u32],
     turned: &mut Vec<u32>,
 ) {
     let width = width * LANES;
-    let valid = width.min(columns - column);
     let words = count.div_ceil(2).next_multiple_of(TILE_DEPTH);
-    grow(right, DEPTH * width);
     match side {
         Side::Depths { values, starts } => {
             right[count / 2 * width..words * width].fill(0);
