@@ -13,8 +13,8 @@ use super::Begun;
 use crate::progress::{Pace, in_words};
 use crate::report::{self, BinaryCurves, Candidate, Curve, CurvePoint, Pair, Provenance, ReportData};
 use crate::run::Run;
-use crate::tasks::{F32, Judge};
 use crate::tasks::classifier::compare::{Compared, Condition};
+use crate::tasks::{F32, Judge};
 
 /// Where the results of a page come from.
 pub struct Origin<'a> {

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::product::LANES;
 use super::tiles::{Model, ROWS, TILE_ROWS, Tile, TileUnit, dot_products};
 use super::*;
+use crate::kernel::conv::{self, Conv, Layout, Packed, Window};
 
 /// The units that can be tried here.
 fn units() -> Vec<Unit> {
@@ -245,5 +246,77 @@ fn the_machine_code_of_tiles_is_the_model() {
         tiles_x86::Amx.square((&left, left_pitch), (&right, pitch, second), steps, &mut found);
         Model.square((&left, left_pitch), (&right, pitch, second), steps, &mut expected);
         assert_eq!(found, expected);
+    }
+}
+
+/// A convolution of an image of one size, with numbers for input, weights and the output's gradient.
+struct Case {
+    conv: Conv,
+    input: Vec<f32>,
+    gradient: Vec<f32>,
+    weights: Vec<f32>,
+}
+
+impl Case {
+    fn new(kernel: usize, side: usize, channels: usize, out: usize) -> Self {
+        let window = Window { kernel, stride: 1, pad: kernel / 2 };
+        let conv = Conv::new((side, side, channels), out, window, 0, None, 1);
+        let laid = |layout: &Layout, seed| {
+            let (numbers, mut laid) = (values(layout.pixels() * layout.channels, seed), vec![0.0; layout.len()]);
+            for (pixel, numbers) in numbers.chunks(layout.channels).enumerate() {
+                let at = layout.at(pixel / layout.width, pixel % layout.width);
+                laid[at..at + layout.channels].copy_from_slice(numbers);
+            }
+            laid
+        };
+        let (input, gradient) = (laid(&conv.input, 1), laid(&conv.gradient, 7));
+        Self { weights: values(conv.weights(), 2), conv, input, gradient }
+    }
+
+    /// The output, and the gradients of input and weights.
+    fn results(&self, unit: Option<Unit>) -> [Vec<f32>; 3] {
+        let conv = self.conv.clone().with_unit(unit);
+        let (mut packed, mut scratch) = (Packed::default(), conv::Scratch::default());
+        let bias = vec![0.0; conv.output.channels];
+        let mut output = vec![0.0; conv.output.len()];
+        conv.pack_forward(&self.weights, &mut packed, &mut scratch);
+        conv.forward(1, &self.input, &packed, &bias, false, &mut output, &mut scratch);
+        let mut back = vec![0.0; conv.input_gradient.len()];
+        conv.pack_backward(&self.weights, &mut packed, &mut scratch);
+        conv.backward_input(1, &self.gradient, &packed, &mut back, &mut scratch);
+        // What is there must not matter to sums that are fresh.
+        let (mut weights, mut bias) = (vec![1e3; conv.weights()], vec![1e3; bias.len()]);
+        conv.backward_weights(1, &self.input, &self.gradient, true, (&mut weights, &mut bias), &mut scratch);
+        [output, back, weights]
+    }
+}
+
+fn norm(values: impl Iterator<Item = f32>) -> f64 {
+    values.map(|v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt()
+}
+
+#[test]
+fn convolutions_are_near_those_in_f32() {
+    // By tiles the transforms enlarge what rounding does, tenfold; by positions there is none.
+    let tiles = [(3, 8, 32, 32), (3, 7, 18, 34), (5, 14, 32, 64), (5, 4, 64, 192)].map(|case| (case, true, 0.04));
+    let positions = [(3, 2, 48, 32), (3, 2, 22, 38), (3, 1, 16, 16)].map(|case| (case, false, 0.005));
+    for ((kernel, side, channels, out), by_tiles, most) in tiles.into_iter().chain(positions) {
+        let case = Case::new(kernel, side, channels, out);
+        assert_eq!(case.conv.by_tiles(), by_tiles);
+        let exact = case.results(None);
+        for unit in units() {
+            for (found, exact) in case.results(Some(unit)).iter().zip(&exact) {
+                let away = norm(found.iter().zip(exact).map(|(a, b)| a - b)) / norm(exact.iter().copied());
+                assert!(away > 1e-5 && away < most, "{unit}: {kernel} {side} {channels} {out}: {away}");
+            }
+        }
+    }
+}
+
+#[test]
+fn few_or_odd_channels_stay_in_f32() {
+    for (channels, out) in [(3, 32), (32, 8), (17, 32), (32, 19)] {
+        let case = Case::new(3, 8, channels, out);
+        assert_eq!(case.results(None), case.results(Some(Unit::Model)));
     }
 }
