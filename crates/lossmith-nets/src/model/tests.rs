@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-use lossmith::loss::{ClassLoss, Spec};
-
 use super::*;
 use crate::kernel::bf16::Unit;
 
@@ -25,25 +23,31 @@ fn images() -> Dataset {
     Dataset::new(SHAPE, 3, &pixels, &labels, &[(0.5, 0.25)]).unwrap()
 }
 
+/// A loss whose gradients, all of one sign, do not cancel.
+fn weighted(logits: &[f32], _: &[u32], _: usize, gradient: &mut [f32]) -> f64 {
+    let weight = |i: usize| 1.0 + (i % 5) as f32 / 4.0;
+    gradient.iter_mut().enumerate().for_each(|(i, g)| *g = weight(i));
+    logits.iter().enumerate().map(|(i, z)| f64::from(weight(i) * z)).sum()
+}
+
 fn norm(values: impl Iterator<Item = f32>) -> f64 {
     values.map(|v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt()
 }
 
 #[test]
 fn gradients_with_bf16_operands_are_near_those_in_f32() {
-    let loss = ClassLoss::from_spec(&Spec::parse("cross-entropy").unwrap()).unwrap();
     let mut model = Model::new(&layers(), SHAPE, 3, 5).unwrap();
-    let (value, wanted) = model.gradient(&images(), &loss).unwrap();
+    let (value, wanted) = model.gradient(&images(), &weighted).unwrap();
     let units: Vec<Unit> = [Some(Unit::Model), Unit::detect()].into_iter().flatten().collect();
     let gradients = units.iter().map(|unit| {
         model.network.multiplying_by(Some(*unit));
-        let (rounded, gradient) = model.gradient(&images(), &loss).unwrap();
-        assert!(rounded != value && (rounded - value).abs() < 0.01 * value, "{unit}: {rounded} {value}");
+        let (rounded, gradient) = model.gradient(&images(), &weighted).unwrap();
+        assert!(rounded != value && (rounded - value).abs() < 0.05 * value.abs(), "{unit}: {rounded} {value}");
         for (found, wanted) in gradient.iter().zip(&wanted) {
             let away = norm(found.values.iter().zip(&wanted.values).map(|(a, b)| a - b));
             let size = norm(wanted.values.iter().copied());
             // 2 % a convolution by tiles, and units of ReLU that turn.
-            assert!(away < 0.2 * size, "{unit}: {}: {away:e} of {size:e}", wanted.name);
+            assert!(away < 0.12 * size, "{unit}: {}: {away:e} of {size:e}", wanted.name);
         }
         gradient
     });
@@ -60,9 +64,8 @@ fn gradients_with_bf16_operands_are_near_those_in_f32() {
 #[test]
 fn what_is_small_stays_in_f32() {
     let layers = [Layer::Dense { out: 31 }, Layer::Relu];
-    let loss = ClassLoss::from_spec(&Spec::parse("cross-entropy").unwrap()).unwrap();
     let mut model = Model::new(&layers, SHAPE, 3, 5).unwrap();
-    let wanted = model.gradient(&images(), &loss).unwrap();
+    let wanted = model.gradient(&images(), &weighted).unwrap();
     model.network.multiplying_by(Some(Unit::Model));
-    assert_eq!(model.gradient(&images(), &loss).unwrap(), wanted);
+    assert_eq!(model.gradient(&images(), &weighted).unwrap(), wanted);
 }
