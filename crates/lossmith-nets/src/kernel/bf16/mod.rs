@@ -10,8 +10,10 @@
 
 #[cfg(target_arch = "x86_64")]
 mod dots;
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only x86 has a unit"))]
 mod product;
 mod round;
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only x86 has a unit"))]
 mod tiles;
 #[cfg(target_arch = "x86_64")]
 mod tiles_x86;

@@ -1,7 +1,9 @@
 //! The product of two matrices: cut into blocks that stay in the cache, rounded, paired, and multiplied by a unit.
 
+use super::Unit;
 use super::round::{across, along, turn};
-use super::{Unit, tiles};
+#[cfg(any(target_arch = "x86_64", test))]
+use super::tiles;
 
 /// The rows of one register tile of dot products.
 pub(super) const TILE: usize = 6;

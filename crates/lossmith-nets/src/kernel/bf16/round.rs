@@ -7,6 +7,7 @@ use std::arch::x86_64::{
 };
 
 /// Values or words in a register.
+#[cfg(target_arch = "x86_64")]
 const LANES: usize = 16;
 
 /// The nearest bf16, of two equally near ones the even one. As the instructions do it: a magnitude below the normal
@@ -33,13 +34,11 @@ fn word(even: f32, odd: f32) -> u32 {
 }
 
 /// Whether this processor rounds by AVX512-BF16.
+#[cfg(target_arch = "x86_64")]
 pub(super) fn in_hardware() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return is_x86_feature_detected!("avx512f")
+    is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512bf16");
-    #[cfg(not(target_arch = "x86_64"))]
-    false
+        && is_x86_feature_detected!("avx512bf16")
 }
 
 /// Words of consecutive values, for each of some lines: `values[start..start + depth]` to the next `pitch` words, filled up
