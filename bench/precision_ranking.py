@@ -1,13 +1,14 @@
 """Rank correlation of the fitness of candidates trained with bf16 and with f32 products.
 
     cargo build --release --bin lossmith
-    python3 bench/precision_ranking.py target/release/lossmith DATA [--net mlp] [--steps 300] [--count 50] [--set KEY=VALUE]
+    python3 bench/precision_ranking.py target/release/lossmith DATA [--net mlp] [--steps 300] [--count 50] [--nudge] [--set KEY=VALUE]
 
 The candidates are formulas that a search (genetic programming, f32, short trainings of mlp) trained: all different ones, in the order
 of their fitness, evenly picked from the worst to the best. Each is trained with both precisions from the same weights on the
 same batches (seed 0), and again from others (seed 1). Printed are Spearman's correlations of their accuracies: bf16 with f32 at
 the same seed, and, as what a change of nothing but luck does, f32 with f32 at another seed; over all candidates, and over
-those that learn (above 0.2 in f32).
+those that learn (above 0.2 in f32). With --nudge they are also trained in f32 at a learning rate that is larger by a millionth, which
+says how much of a difference is the training's own chaos.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import sqlite3
 import statistics
 import subprocess
 import tempfile
+import tomllib
 from pathlib import Path
 
 SEARCH = ["search.population=200", "search.generations=8", "search.steps=100", "search.savings.redraws=20",
@@ -42,9 +44,9 @@ def candidates(lossmith, data, count, folder):
     return [ordered[round(i * (len(ordered) - 1) / (count - 1))] for i in range(count)]
 
 
-def accuracies(lossmith, data, losses, precision, arguments, folder):
+def accuracies(lossmith, data, losses, precision, arguments, folder, *more):
     """For each loss, its accuracy at both seeds."""
-    settings = ["compare.tune_rate=false", f"train.eval_every={arguments.steps}", *arguments.set]
+    settings = ["compare.tune_rate=false", f"train.eval_every={arguments.steps}", *arguments.set, *more]
     command = [lossmith, "compare", "classifier", "--data", data, "--losses", ",".join(losses), "--net", arguments.net,
                "--steps", str(arguments.steps), "--seeds", "2", "--precision", precision, "--out", folder, "--json"]
     command += [argument for setting in settings for argument in ("--set", setting)]
@@ -79,6 +81,7 @@ def main():
     parser.add_argument("--net", default="mlp")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--count", type=int, default=50)
+    parser.add_argument("--nudge", action="store_true")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     arguments = parser.parse_args()
     lossmith = str(Path(arguments.lossmith).resolve())
@@ -88,14 +91,19 @@ def main():
         losses = candidates(lossmith, data, arguments.count, folder / "search")
         print(f"{arguments.net}, {arguments.steps} steps, {len(losses)} formulas of a search", flush=True)
         f32 = accuracies(lossmith, data, losses, "f32", arguments, folder / "f32")
-        bf16 = accuracies(lossmith, data, losses, "bf16", arguments, folder / "bf16")
+        others = {"bf16": accuracies(lossmith, data, losses, "bf16", arguments, folder / "bf16")}
+        if arguments.nudge:
+            rate = tomllib.loads((folder / "f32" / "recipe.toml").read_text())["train"]["rate"] * (1 + 1e-6)
+            nudge = accuracies(lossmith, data, losses, "f32", arguments, folder / "nudged", f"train.rate={rate!r}")
+            others["f32 at a rate nudged"] = nudge
     learn = [i for i, (first, _) in enumerate(f32) if first > 0.2]
     for name, picked in [("all", range(len(f32))), ("those that learn", learn)]:
         column = lambda values, seed: [values[i][seed] for i in picked]
         print(f"{name} ({len(picked)}), f32 accuracy {min(column(f32, 0)):.3f} to {max(column(f32, 0)):.3f}")
-        for seed in (0, 1):
-            away = [abs(a - b) for a, b in zip(column(bf16, seed), column(f32, seed))]
-            print(f"  bf16 with f32, seed {seed}: {spearman(column(bf16, seed), column(f32, seed)):.3f}"
+        for what, seed in [(what, seed) for what in others for seed in (0, 1)]:
+            other = column(others[what], seed)
+            away = [abs(a - b) for a, b in zip(other, column(f32, seed))]
+            print(f"  {what} with f32, seed {seed}: {spearman(other, column(f32, seed)):.3f}"
                   f"  (accuracies apart: median {statistics.median(away):.4f}, at most {max(away):.4f})")
         away = [abs(a - b) for a, b in zip(column(f32, 0), column(f32, 1))]
         print(f"  f32 with f32, seeds 0 and 1: {spearman(column(f32, 0), column(f32, 1)):.3f}"
