@@ -1,12 +1,13 @@
 """Samples per second of the fitness engine and of PyTorch eager, interleaved, on the same network and batch.
 
     cargo build --release -p lossmith-nets --example fitness
-    python bench/fitness.py [--rounds 5] [--bf16] [mlp lenet alexnet-cifar]
+    python bench/fitness.py [--rounds 5] [--bf16] [--one] [mlp lenet alexnet-cifar]
 
 Ours: two candidates on two threads, and one candidate on two. PyTorch: one process with two threads, and two processes
 with one thread each; the better of the two medians is the peer. Ratios are taken round by round, so that what else the
 machine does weighs on both sides. The second column is samples per second of processor time, which is steady on a busy
-machine; only the first says how well two threads are used. With --bf16 PyTorch trains under bf16 autocast.
+machine; only the first says how well two threads are used. With --bf16 PyTorch trains under bf16 autocast, and ours with both
+precisions. With --one both sides get one thread in one process, for a machine with one core to spare.
 """
 
 import argparse
@@ -83,10 +84,10 @@ def torch_rate(name, processes, threads, bf16):
     return sum(clock for clock, _ in rates), statistics.mean(processor for _, processor in rates)
 
 
-def our_rate(name, candidates):
+def our_rate(name, candidates, precision, threads):
     batch, side, channels, steps, _ = SETTINGS[name]
-    command = [OURS, name, *map(str, (batch, steps, candidates, side, channels))]
-    environment = {**os.environ, "RAYON_NUM_THREADS": "2"}
+    command = [OURS, name, *map(str, (batch, steps, candidates, side, channels)), precision]
+    environment = {**os.environ, "RAYON_NUM_THREADS": str(threads)}
     output = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
     return tuple(float(rate) for rate in output.split())
 
@@ -98,25 +99,39 @@ def main():
     parser.add_argument("networks", nargs="*", default=["mlp", "lenet"], choices=[*SETTINGS, []])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--one", action="store_true")
     arguments = parser.parse_args()
+    precisions = ["f32", "bf16"] if arguments.bf16 else ["f32"]
+    threads, numbers, ways = (1, [1], [(1, 1)]) if arguments.one else (2, [2, 1], [(1, 2), (2, 1)])
     kinds = {
-        "lossmith, 2 candidates": lambda n: our_rate(n, 2),
-        "lossmith, 1 candidate": lambda n: our_rate(n, 1),
-        "PyTorch, 1 process x 2 threads": lambda n: torch_rate(n, 1, 2, arguments.bf16),
-        "PyTorch, 2 processes x 1 thread": lambda n: torch_rate(n, 2, 1, arguments.bf16),
+        f"lossmith {p}, {count(c, 'candidate')}": lambda n, c=c, p=p: our_rate(n, c, p, threads)
+        for p in precisions for c in numbers
     }
+    peers = {
+        f"PyTorch, {count(p, 'process')} x {count(t, 'thread')}": lambda n, p=p, t=t: torch_rate(n, p, t, arguments.bf16)
+        for p, t in ways
+    }
+    ours, theirs = list(kinds), list(peers)
+    kinds |= peers
     for name in arguments.networks:
         rounds = [{kind: rate(name) for kind, rate in kinds.items()} for _ in range(arguments.rounds)]
         print(f"{name}, batch {SETTINGS[name][0]}: samples per second, median of {arguments.rounds} rounds (least to most)")
         print(f"  {'':33} {'by the clock':>28} {'per processor second':>28}")
         for kind in kinds:
             print(f"  {kind:33} {spread(r[kind][0] for r in rounds):>28} {spread(r[kind][1] for r in rounds):>28}")
-        ours, theirs = list(kinds)[:2], list(kinds)[2:]
         for column, what in enumerate(["by the clock", "per processor second"]):
             peer = max(theirs, key=lambda kind: statistics.median(r[kind][column] for r in rounds))
             for kind in ours:
                 ratio = statistics.median(r[kind][column] / r[peer][column] for r in rounds)
                 print(f"  {kind} : {peer}, {what} = {ratio:.2f}", flush=True)
+            if arguments.bf16:
+                rounded = ours[len(numbers)]
+                ratio = statistics.median(r[rounded][column] / r[ours[0]][column] for r in rounds)
+                print(f"  {rounded} : {ours[0]}, {what} = {ratio:.2f}", flush=True)
+
+
+def count(number, what):
+    return f"{number} {what}" + ("" if number == 1 else "es" if what.endswith("s") else "s")
 
 
 def spread(rates):

@@ -147,6 +147,8 @@ fn bad_input_is_one_clear_message() {
         (&["train", "classifier", "--loss", "baikal", "--out", "taken"], "--out taken"),
         (&["train", "classifier", "--loss", "baikal", "--steps", "0"], "train.steps"),
         (&["train", "classifier", "--loss", "baikal", "--set", "train.rate=-1"], "train.rate"),
+        (&["train", "classifier", "--loss", "baikal", "--precision", "f16"], "[possible values: f32, bf16]"),
+        (&["search", "classifier", "--set", "train.precision=f16"], "there is no 'f16'; there is: f32, bf16"),
         (&["train", "classifier", "--loss", "baikal", "--net", "vgg"], "mlp, lenet, alexnet-cifar"),
         (&["train", "classifier", "--loss", "baikal", "--data", "nowhere"], "nowhere"),
         (&["compare", "classifier", "--losses", "baikal"], "--losses"),

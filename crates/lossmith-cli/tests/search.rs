@@ -97,6 +97,31 @@ fn savings_are_counted_and_a_cache_carries_over() {
 }
 
 #[test]
+fn precisions_are_not_mixed() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let in_bf16 = ["--cache", "known.json", "--precision", "bf16"];
+    let carried = |result: &Value| saved(result, "known from the cache file");
+    search(folder, "exact", &["--cache", "known.json"]);
+    let begun =
+        |run: &str| -> Value { serde_json::from_slice(&fs::read(folder.join(run).join("run.json")).unwrap()).unwrap() };
+    assert_eq!(begun("exact")["arithmetic"], "f32");
+    // What f32 found out says nothing about bf16, whether or not this processor has it; what bf16 found out does.
+    assert_eq!(carried(&search(folder, "rounded", &in_bf16)), 0);
+    assert!(carried(&search(folder, "again", &in_bf16)) > 0);
+    let recipe = fs::read_to_string(folder.join("rounded/recipe.toml")).unwrap();
+    assert!(recipe.contains("precision = \"bf16\""), "{recipe}");
+
+    // A run that began on another kind of processor does not go on here.
+    let mut other = begun("rounded");
+    other["arithmetic"] = "bf16 products by something else".into();
+    fs::write(folder.join("rounded/run.json"), other.to_string()).unwrap();
+    let output = lossmith(folder, &["search", "classifier", "--resume", "rounded"]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && message.contains("by something else"), "{message}");
+}
+
+#[test]
 fn taylor_polynomials_are_searched_on_the_same_study() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

@@ -1,19 +1,24 @@
 //! Trains candidates on random images and prints samples per second, by the clock and per second of processor time;
 //! `bench/fitness.py` runs it beside PyTorch.
 //!
-//!     fitness NET BATCH STEPS CANDIDATES HEIGHT CHANNELS
+//!     fitness NET BATCH STEPS CANDIDATES HEIGHT CHANNELS f32|bf16
 
 #![allow(clippy::unwrap_used)]
 
 use std::time::Instant;
 
 use lossmith::loss::{ClassLoss, Spec};
-use lossmith_nets::{Candidate, Control, Data, Dataset, Event, Recipe, Shape, preset, train};
+use lossmith_nets::{Candidate, Control, Data, Dataset, Event, Precision, Recipe, Shape, preset, train};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [net, rest @ ..] = arguments.as_slice() else { return Err("which network?".into()) };
+    let [net, rest @ .., precision] = arguments.as_slice() else { return Err("which network?".into()) };
+    let precision = match precision.as_str() {
+        "f32" => Precision::F32,
+        "bf16" => Precision::Bf16,
+        other => return Err(format!("{other}: expected f32 or bf16").into()),
+    };
     let numbers: Vec<usize> = rest.iter().map(|a| a.parse()).collect::<Result<_, _>>()?;
     let &[batch, steps, candidates, side, channels] = numbers.as_slice() else { return Err("five numbers".into()) };
 
@@ -27,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let loss = ClassLoss::from_spec(&Spec::parse("cross-entropy")?)?;
     let candidates = vec![Candidate::new(&loss); candidates];
-    let recipe = Recipe { steps, batch, ..Recipe::default() };
+    let recipe = Recipe { steps, batch, precision, ..Recipe::default() };
     let layers = preset(net).ok_or("no such network")?;
     let data = Data { train: &images, validation: &few, test: None };
     // The first batches warm caches and allocate; they are not counted.

@@ -19,6 +19,7 @@ mod weights;
 
 pub use dataset::{Augment, Dataset};
 pub use error::NetsError;
+pub use kernel::bf16::Precision;
 pub use model::Model;
 pub use net::{Layer, Net, PRESETS, preset};
 pub use network::{Network, Shape};

@@ -7,6 +7,9 @@ use crate::train::{Candidate, Control, Data, Event, Outcome, Recipe, train_from}
 use crate::weights::{self, Weight, Weights};
 use crate::{BatchLoss, Dataset, Layer, NetsError, init};
 
+#[cfg(test)]
+mod tests;
+
 /// A network with its weights.
 #[derive(Debug)]
 pub struct Model {

@@ -106,7 +106,7 @@ impl Conv2d {
                 channels_last(&conv.input, &input[n * size..][..size], &mut image);
                 let length = conv.output.len();
                 channels_last(&conv.gradient, &gradient[n * length..][..length], &mut slope);
-                conv.backward_weights(1, &image, &slope, (&mut sums.0, &mut sums.1), &mut scratch);
+                conv.backward_weights(1, &image, &slope, false, (&mut sums.0, &mut sums.1), &mut scratch);
                 if want_input {
                     conv.backward_input(1, &slope, &panels, &mut result, &mut scratch);
                     channels_first(&conv.input_gradient, &result, &mut target[at * size..][..size]);

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use crate::NetsError;
+use crate::kernel::bf16::{Precision, Unit};
 use crate::kernel::conv::{Conv, Layout, Window};
 use crate::kernel::pool::MaxPool;
 use crate::net::Layer;
@@ -66,6 +67,8 @@ pub struct Network {
     pub(crate) group: usize,
     /// Parameters of the features; they come first.
     pub(crate) feature_parameters: usize,
+    /// What multiplies bf16 operands; `None`: all is f32.
+    pub(crate) unit: Option<Unit>,
     parameters: usize,
 }
 
@@ -103,7 +106,23 @@ impl Network {
             Some(Stage::Conv { conv, .. }) => conv.input,
             _ => Layout::dense(shape.height, shape.width, shape.channels),
         };
-        Ok(Self { features, head, input, classes, group, feature_parameters, parameters: end })
+        Ok(Self { features, head, input, classes, group, feature_parameters, unit: None, parameters: end })
+    }
+
+    /// The same network, the operands of its products kept at this precision where the processor and the shapes gain by it.
+    #[must_use]
+    pub fn at(mut self, precision: Precision) -> Self {
+        self.multiplying_by(precision.unit());
+        self
+    }
+
+    pub(crate) fn multiplying_by(&mut self, unit: Option<Unit>) {
+        self.unit = unit;
+        for stage in &mut self.features {
+            if let Stage::Conv { conv, .. } = stage {
+                *conv = conv.clone().with_unit(unit);
+            }
+        }
     }
 
     /// How many parameters there are, weights and biases.

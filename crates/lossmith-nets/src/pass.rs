@@ -9,7 +9,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::kernel::conv::{Conv, Layout, Packed, Scratch};
-use crate::kernel::dense::{self, Matrix};
+use crate::kernel::dense::{self, Products};
 use crate::kernel::{dropout, vectorized};
 use crate::network::{Network, Stage};
 
@@ -29,6 +29,7 @@ pub(crate) struct Batch {
 pub(crate) struct Pass {
     panels: Vec<(Packed, Packed)>,
     scratch: Scratch,
+    head_scratch: dense::Scratch,
     shards: Vec<Shard>,
     /// What goes into each layer of the head, and the logits. Without features, the first layer reads the images.
     head: Vec<Vec<f32>>,
@@ -64,6 +65,7 @@ impl Pass {
         Self {
             panels: vec![Default::default(); stages],
             scratch: Scratch::default(),
+            head_scratch: dense::Scratch::default(),
             shards: (0..shards).map(|_| shard()).collect(),
             head: vec![Vec::new(); network.head.len() + 1],
             head_gradients: vec![Vec::new(); network.head.len() + 1],
@@ -101,8 +103,8 @@ impl Pass {
             let [input, output] = &mut self.head[i..i + 2] else { unreachable!("one more buffer than layers") };
             let input = if i == 0 && network.features.is_empty() { &batch.images } else { input };
             output.resize(images * layer.outputs, 0.0);
-            let weights = Matrix::new(&parameters[layer.weights.clone()], layer.outputs, layer.inputs);
-            dense::multiply(Matrix::new(input, images, layer.inputs), weights.transposed(), output);
+            let products = Products::new(images, layer.inputs, layer.outputs, network.unit);
+            products.forward(input, &parameters[layer.weights.clone()], output, &mut self.head_scratch);
             dense::add_bias(output, &parameters[layer.bias.clone()], layer.relu);
             if let Some(mask) = layer.dropout.and_then(|_| masks.next()) {
                 dropout::apply(output, mask);
@@ -131,13 +133,17 @@ impl Pass {
             .into_par_iter()
             .for_each(|(shard, part, out, gradient)| shard.backward(network, panels, part, out, gradient));
         let used = batch.labels.len().div_ceil(size);
-        let sum = &mut self.gradient[..network.feature_parameters];
-        sum.fill(0.0);
-        for shard in &self.shards[..used] {
-            vectorized(
-                #[inline(always)]
-                || sum.iter_mut().zip(&shard.parameters).for_each(|(s, p)| *s += p),
-            );
+        // Piece by piece: so the sums stay in the cache.
+        const PIECE: usize = 4096;
+        for (number, sum) in self.gradient[..network.feature_parameters].chunks_mut(PIECE).enumerate() {
+            sum.fill(0.0);
+            for shard in &self.shards[..used] {
+                let parameters = &shard.parameters[number * PIECE..][..sum.len()];
+                vectorized(
+                    #[inline(always)]
+                    || sum.iter_mut().zip(parameters).for_each(|(s, p)| *s += p),
+                );
+            }
         }
     }
 
@@ -158,15 +164,14 @@ impl Pass {
             let bias = &mut self.gradient[layer.bias.clone()];
             bias.fill(0.0);
             dense::sum_rows(gradient, bias);
-            let gradient = Matrix::new(gradient, images, layer.outputs);
+            let products = Products::new(images, layer.inputs, layer.outputs, network.unit);
+            let scratch = &mut self.head_scratch;
             let input = if i == 0 && network.features.is_empty() { &batch.images } else { &self.head[i] };
-            let input = Matrix::new(input, images, layer.inputs);
-            dense::multiply(gradient.transposed(), input, &mut self.gradient[layer.weights.clone()]);
+            products.backward_weights(input, gradient, &mut self.gradient[layer.weights.clone()], scratch);
             // Nobody asks for the gradient of the images.
             if i > 0 || !network.features.is_empty() {
                 input_gradient.resize(images * layer.inputs, 0.0);
-                let weights = Matrix::new(&parameters[layer.weights.clone()], layer.outputs, layer.inputs);
-                dense::multiply(gradient, weights, input_gradient);
+                products.backward_input(gradient, &parameters[layer.weights.clone()], input_gradient, scratch);
             }
         }
     }
@@ -256,7 +261,6 @@ impl Shard {
         let stages = &network.features;
         let count = images.len() / network.input.len();
         let Self { outputs, places, gradients, parameters, scratch } = self;
-        parameters.fill(0.0);
         for range in groups(count, network.group) {
             let n = range.len();
             for (i, stage) in stages.iter().enumerate().rev() {
@@ -277,7 +281,7 @@ impl Shard {
                             Some(b) => group(&outputs[b], &range, conv.input.len()),
                         };
                         let sums = parameters[weights.start..bias.end].split_at_mut(weights.len());
-                        conv.backward_weights(n, input, own, sums, scratch);
+                        conv.backward_weights(n, input, own, range.start == 0, sums, scratch);
                         if let Some(before) = before.last_mut() {
                             conv.backward_input(n, own, &panels[i].1, before, scratch);
                         }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::NetsError;
 use crate::dataset::{Augment, Dataset, Feeder};
+use crate::kernel::bf16::Precision;
 use crate::kernel::softmax;
 use crate::network::{Network, Stage};
 use crate::pass::{Batch, Pass};
@@ -38,6 +39,8 @@ pub struct Recipe {
     pub weight_decay: f32,
     /// Random changes of the training images.
     pub augment: Augment,
+    /// How exactly the operands of products are kept, in training and judging; weights and sums are f32.
+    pub precision: Precision,
     /// Validation accuracy is measured every so many steps; 0: only at the end.
     pub eval_every: usize,
     /// A candidate below the validation accuracy at the step is given up: `(step, accuracy)`.
@@ -56,6 +59,7 @@ impl Default for Recipe {
             momentum: 0.0,
             weight_decay: 0.0,
             augment: Augment::default(),
+            precision: Precision::default(),
             eval_every: 0,
             floor: None,
             seed: 0,
@@ -205,6 +209,7 @@ pub(crate) fn train_from(
     watch: &mut dyn FnMut(Event) -> Control,
 ) -> Result<Vec<Outcome>, NetsError> {
     check(network, data, recipe, candidates)?;
+    let network = &network.clone().at(recipe.precision);
     let mut runs: Vec<Run<'_>> = candidates.iter().map(|c| Run::new(*c, recipe, start)).collect();
     let trainer = Trainer { network, recipe, pulls: pulls(network), passes: Mutex::default() };
     let mut feeder = Feeder::new(data.train, network, recipe.augment, recipe.batch, recipe.seed);

@@ -141,7 +141,14 @@ fn check(case: Case) {
     near(&take(&conv.input_gradient, &laid, images), &d_input, error, "gradient of the input");
 
     let (mut fast_weights, mut fast_bias) = (vec![1.0; weights.len()], vec![0.0; out]);
-    conv.backward_weights(images, &laid_input, &laid_gradient, (&mut fast_weights, &mut fast_bias), &mut scratch);
+    conv.backward_weights(
+        images,
+        &laid_input,
+        &laid_gradient,
+        false,
+        (&mut fast_weights, &mut fast_bias),
+        &mut scratch,
+    );
     d_weights.iter_mut().for_each(|w| w.add(1.0));
     near(&fast_weights, &d_weights, error, "gradient of the weights, added to 1");
     close(&fast_bias, &d_bias, "gradient of the bias");

@@ -5,8 +5,8 @@
 use std::sync::OnceLock;
 
 use lossmith_nets::{
-    Augment, BatchLoss, Candidate, Control, Data, Dataset, End, Event, Layer, NetsError, Outcome, Penalty, Recipe,
-    Shape, preset, train,
+    Augment, BatchLoss, Candidate, Control, Data, Dataset, End, Event, Layer, NetsError, Outcome, Penalty, Precision,
+    Recipe, Shape, preset, train,
 };
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 
@@ -104,6 +104,37 @@ fn a_candidate_depends_neither_on_the_others_nor_on_threads() {
         assert_eq!(outcomes[2], wanted, "{threads} threads");
         assert_eq!(on(threads, &crowd[2..3], &recipe()).remove(0), wanted, "{threads} threads, alone");
         assert!(outcomes.iter().enumerate().all(|(i, o)| i == 2 || o.weights != wanted.weights));
+    }
+}
+
+/// Convolutions by tiles and by positions, and a dense layer, all large enough for bf16.
+fn wide() -> Vec<Layer> {
+    let conv = |out| Layer::Conv { out, kernel: 3, stride: 1, pad: 1 };
+    let pool = Layer::MaxPool { kernel: 2, stride: 2 };
+    let dense = [Layer::Dense { out: 48 }, Layer::Relu, Layer::Dropout { p: 0.25 }];
+    let features = [conv(16), Layer::Relu, pool, conv(32), Layer::Relu, pool, conv(32), Layer::Relu];
+    [features.as_slice(), &dense].concat()
+}
+
+#[test]
+fn bf16_learns_as_f32_and_does_not_depend_on_others_or_threads() {
+    let plain = [Candidate::new(&cross_entropy)];
+    let slow = Candidate { rate: Some(0.01), ..Candidate::new(&cross_entropy) };
+    let on = |threads, candidates: &[Candidate<'_>], precision| {
+        let recipe = Recipe { precision, ..recipe() };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| train(&wide(), data(), &recipe, candidates, &mut |_| Control::Continue)).unwrap()
+    };
+    let exact = on(2, &plain, Precision::F32).remove(0);
+    let rounded = on(1, &plain, Precision::Bf16).remove(0);
+    let (a, b) = (exact.test.unwrap(), rounded.test.unwrap());
+    assert!(a > 0.9 && (a - b).abs() < 0.03, "{a} {b}");
+    // Without a unit, bf16 is f32.
+    assert_eq!(exact.weights == rounded.weights, Precision::Bf16.unit().is_none());
+    let crowd = [Candidate::new(&runaway), slow, Candidate::new(&cross_entropy)];
+    for threads in [1, 2, 3] {
+        assert_eq!(on(threads, &crowd, Precision::Bf16)[2], rounded, "{threads} threads");
+        assert_eq!(on(threads, &plain, Precision::Bf16)[0], rounded, "{threads} threads, alone");
     }
 }
 

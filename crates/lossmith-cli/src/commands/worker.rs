@@ -44,10 +44,11 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     }
     let theirs = PostgresStudy::identity(&args.study)?;
     // First of all: another version may read recipe and data in another way.
-    theirs.check(&Identity::new(&theirs.task, theirs.data.clone(), theirs.recipe.clone()))?;
+    let (data, recipe, arithmetic) = (theirs.data.clone(), theirs.recipe.clone(), theirs.arithmetic.clone());
+    theirs.check(&Identity::new(&theirs.task, data, recipe, arithmetic))?;
     let judge = tasks::judge(&theirs.task, &theirs.recipe, args.data.as_deref())
         .with_context(|| format!("{}: cannot work for this study", args.study))?;
-    let mine = Identity::new(&theirs.task, judge.checksum(), judge.recipe()?);
+    let mine = Identity::new(&theirs.task, judge.checksum(), judge.recipe()?, judge.arithmetic());
     let mut study = PostgresStudy::join(&args.study, &mine, Lease::new(args.lease))?;
     tracing::info!("working for {}, {}", args.study, theirs.task);
     let mut evaluate = |trials: &[Trial]| judge.evaluate(trials);

@@ -13,12 +13,14 @@ pub struct Identity {
     pub data: String,
     /// The complete recipe.
     pub recipe: String,
+    /// What multiplies: `f32`, or the unit of the processor that multiplies bf16, since units round differently.
+    pub arithmetic: String,
 }
 
 impl Identity {
     /// The identity of this program's work on a task.
-    pub fn new(task: &str, data: String, recipe: String) -> Self {
-        Self { version: env!("LOSSMITH_BUILD").to_owned(), task: task.to_owned(), data, recipe }
+    pub fn new(task: &str, data: String, recipe: String, arithmetic: String) -> Self {
+        Self { version: env!("LOSSMITH_BUILD").to_owned(), task: task.to_owned(), data, recipe, arithmetic }
     }
 
     /// Compares a worker's identity with that of the study.
@@ -31,6 +33,7 @@ impl Identity {
             ("task", &self.task, &mine.task),
             ("data (checksum)", &self.data, &mine.data),
             ("recipe", &self.recipe, &mine.recipe),
+            ("arithmetic", &self.arithmetic, &mine.arithmetic),
         ];
         for (what, study, mine) in parts {
             let (here, there) = first_difference(mine, study);

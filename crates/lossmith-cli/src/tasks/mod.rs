@@ -28,7 +28,15 @@ pub trait Judge {
 
     /// The complete recipe as text.
     fn recipe(&self) -> anyhow::Result<String>;
+
+    /// What multiplies. Outcomes of different arithmetic agree in the first digits only, and may not be mixed.
+    fn arithmetic(&self) -> String {
+        F32.to_owned()
+    }
 }
+
+/// The arithmetic of whatever says nothing else.
+pub const F32: &str = "f32";
 
 /// The judge of a study's task, from its recipe and the data on this machine.
 ///

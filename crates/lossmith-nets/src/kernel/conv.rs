@@ -9,12 +9,13 @@
 //! spreads that gradient over a grid with zeros between (its cost grows by the stride squared).
 //!
 //! Where it is less work, all three go by tiles instead (`winograd`), or, on images hardly larger than
-//! the window, position by position (`positions`).
+//! the window, position by position (`positions`). The products of these two ways can be of [`bf16`] operands.
 
 #![expect(clippy::needless_range_loop, reason = "a register that is indexed by a variable would live in memory")]
 
 use pulp::{Simd, WithSimd};
 
+use super::bf16::{self, Side, Unit};
 use super::positions::Positions;
 use super::simd::dispatch;
 pub use super::winograd::Scratch;
@@ -22,6 +23,8 @@ use super::winograd::Winograd;
 
 /// The rows of one register tile.
 const TILE: usize = 6;
+/// With fewer channels in or out, rounding costs more than faster products save.
+const LEAST_CHANNELS: usize = 16;
 
 /// How an image lies in a buffer: pixels `step` apart, inside `rows` x `columns` cells of `channels` values, the first
 /// pixel `margin` cells from the top and the left. What is no pixel is zero and stays zero.
@@ -104,6 +107,8 @@ pub struct Conv {
     winograd: Option<Winograd>,
     /// The way by positions, where many taps of a window lie outside of the image.
     positions: Option<Positions>,
+    /// What multiplies bf16 operands; `None`: all is f32.
+    unit: Option<Unit>,
 }
 
 /// Size, stride and padding of a square window.
@@ -162,6 +167,7 @@ impl Conv {
             kernel,
             winograd: Winograd::new(window, channels, &output),
             positions: Positions::new(window, &output, height, width),
+            unit: None,
             windows: table(&input, oh, ow, &|y, x| input.cell(y * stride, x * stride)),
             outputs: table(&output, oh, ow, &|y, x| output.at(y, x)),
             gradients: table(&gradient, oh, ow, &|y, x| gradient.at(y, x)),
@@ -184,14 +190,26 @@ impl Conv {
         self.winograd.is_some()
     }
 
+    /// The same convolution with bf16 operands where that gains: with channels enough, by tiles (rounded after the
+    /// transform) or by positions. Weights are to be packed anew.
+    #[must_use]
+    pub fn with_unit(mut self, unit: Option<Unit>) -> Self {
+        let channels = [self.input.channels, self.output.channels];
+        let gains = channels.iter().all(|c| *c >= LEAST_CHANNELS && c.is_multiple_of(2))
+            && (self.winograd.is_some() || self.positions.is_some());
+        self.unit = unit.filter(|_| gains);
+        self
+    }
+
     /// Puts weights into the order in which [`forward`](Self::forward) reads them.
     pub fn pack_forward(&self, weights: &[f32], packed: &mut Packed, scratch: &mut Scratch) {
-        match &self.winograd {
-            Some(winograd) => winograd.pack(weights, false, &mut packed.0, scratch),
-            None => {
-                packed.0.resize_with(1, Panels::default);
-                packed.0[0].pack(weights, self.output.channels);
-            }
+        if let Some(winograd) = &self.winograd {
+            return winograd.pack(weights, false, self.unit, packed, scratch);
+        }
+        packed.resize(1, self.unit);
+        match &mut *packed.halves {
+            [panels] => panels.pack(weights, self.output.channels),
+            _ => packed.panels[0].pack(weights, self.output.channels),
         }
     }
 
@@ -199,12 +217,15 @@ impl Conv {
     /// input and output channels exchanged.
     pub fn pack_backward(&self, weights: &[f32], packed: &mut Packed, scratch: &mut Scratch) {
         if let Some(winograd) = &self.winograd {
-            return winograd.pack(weights, true, &mut packed.0, scratch);
+            return winograd.pack(weights, true, self.unit, packed, scratch);
         }
-        packed.0.resize_with(1, Panels::default);
+        packed.resize(1, self.unit);
         let (out, channels) = (self.output.channels, self.input.channels);
+        if let [panels] = &mut *packed.halves {
+            return pack_turned(weights, (channels, out), panels, &mut scratch.words);
+        }
         let taps = self.kernel * self.kernel;
-        packed.0[0].fill(taps * out, channels, |k, panel, i| {
+        packed.panels[0].fill(taps * out, channels, |k, panel, i| {
             let (tap, o) = (taps - 1 - k / out, k % out);
             let n = panel.len().min(channels - i);
             for (value, column) in panel[..n].iter_mut().zip(i..) {
@@ -229,11 +250,11 @@ impl Conv {
     ) {
         if let Some(winograd) = &self.winograd {
             let (from, to) = ((&self.input, input), (&self.output, output));
-            return winograd.correlate(images, from, &packed.0, (Some(bias), relu), to, scratch);
+            return winograd.correlate(images, from, packed, self.unit, (Some(bias), relu), to, scratch);
         }
         if let Some(positions) = &self.positions {
             let (from, to) = ((&self.input, input), (&self.output, output));
-            return positions.forward(images, from, &packed.0[0], (bias, relu), to);
+            return positions.forward(images, from, packed, self.unit, (bias, relu), to, scratch);
         }
         let rows = images * self.output.pixels();
         dispatch(Correlate {
@@ -242,7 +263,7 @@ impl Conv {
             lines: self.kernel,
             run: self.kernel * self.input.channels,
             input,
-            packed: &packed.0[0],
+            packed: &packed.panels[0],
             first: 0,
             packed_pitch: self.kernel * self.input.channels,
             bias: Some(bias),
@@ -266,11 +287,11 @@ impl Conv {
     ) {
         if let Some(winograd) = &self.winograd {
             let (from, to) = ((&self.gradient, gradient), (&self.input_gradient, input_gradient));
-            return winograd.correlate(images, from, &packed.0, (None, false), to, scratch);
+            return winograd.correlate(images, from, packed, self.unit, (None, false), to, scratch);
         }
         if let Some(positions) = &self.positions {
             let (from, to) = ((&self.gradient, gradient), (&self.input_gradient, input_gradient));
-            return positions.backward_input(images, from, &packed.0[0], to);
+            return positions.backward_input(images, from, packed, self.unit, to, scratch);
         }
         let rows = images * self.input.pixels();
         dispatch(Correlate {
@@ -279,7 +300,7 @@ impl Conv {
             lines: self.kernel,
             run: self.kernel * self.gradient.channels,
             input: gradient,
-            packed: &packed.0[0],
+            packed: &packed.panels[0],
             first: 0,
             packed_pitch: self.kernel * self.gradient.channels,
             bias: None,
@@ -289,7 +310,7 @@ impl Conv {
         });
     }
 
-    /// Adds the gradients of weights and bias over `images` images.
+    /// Adds the gradients of weights and bias over `images` images; `fresh` sums begin at zero, whatever is there.
     ///
     /// # Panics
     /// If a slice is shorter than its layout and `images` say.
@@ -298,15 +319,24 @@ impl Conv {
         images: usize,
         input: &[f32],
         gradient: &[f32],
+        fresh: bool,
         (weights, bias): (&mut [f32], &mut [f32]),
         scratch: &mut Scratch,
     ) {
+        // Products of bf16 operands that need no sum to add to begin by themselves.
+        let begins = self.winograd.is_none() && self.unit.is_some();
+        if fresh {
+            bias.fill(0.0);
+        }
+        if fresh && !begins {
+            weights.fill(0.0);
+        }
         let (out, rows) = (self.output.channels, images * self.output.pixels());
         let (windows, gradients) = (&self.windows[..rows], &self.gradients[..rows]);
         let (from, of) = ((&self.input, input), (&self.gradient, gradient));
         match (&self.winograd, &self.positions) {
-            (Some(winograd), _) => winograd.outer(images, from, of, weights, scratch),
-            (None, Some(positions)) => positions.outer(images, from, of, weights),
+            (Some(winograd), _) => winograd.outer(images, from, of, self.unit, weights, scratch),
+            (None, Some(positions)) => positions.outer(images, from, of, self.unit, fresh, weights, scratch),
             (None, None) => dispatch(Outer {
                 windows,
                 gradients,
@@ -332,7 +362,55 @@ impl Conv {
 
 /// Weights in the order in which a convolution reads them.
 #[derive(Clone, Debug, Default)]
-pub struct Packed(Vec<Panels>);
+pub struct Packed {
+    pub(super) panels: Vec<Panels>,
+    /// The same as bf16, instead.
+    pub(super) halves: Vec<bf16::Panels>,
+}
+
+impl Packed {
+    /// Makes room for some matrices, for this unit.
+    pub(super) fn resize(&mut self, count: usize, unit: Option<Unit>) {
+        let (whole, halves) = if unit.is_some() { (0, count) } else { (count, 0) };
+        self.panels.resize_with(whole, Panels::default);
+        self.halves.resize_with(halves, bf16::Panels::default);
+    }
+}
+
+/// Packs weights `[kernel, kernel, channels, out]`, windows turned round, with channels as columns. `out` is even, so that each
+/// tap begins with a word.
+fn pack_turned(weights: &[f32], (channels, out): (usize, usize), panels: &mut bf16::Panels, words: &mut Vec<u32>) {
+    let starts: Vec<usize> = (0..channels).map(|channel| channel * out).collect();
+    panels.resize(weights.len() / channels, channels);
+    for (tap, values) in weights.chunks_exact(channels * out).rev().enumerate() {
+        panels.set(tap * out / 2, Side::Lines { values, starts: &starts }, out, words);
+    }
+}
+
+/// Weights `[kernel, kernel, channels, out]` as `[kernel, kernel, out, channels]`, windows turned round.
+pub(super) fn turn(weights: &[f32], channels: usize, out: usize, turned: &mut Vec<f32>) {
+    turned.resize(weights.len(), 0.0);
+    let plane = channels * out;
+    for (from, to) in weights.chunks_exact(plane).zip(turned.chunks_exact_mut(plane).rev()) {
+        transpose(from, channels, out, to);
+    }
+}
+
+/// Exchanges rows and columns of a matrix, in squares: lines that are far apart meet in the cache.
+pub(super) fn transpose(from: &[f32], rows: usize, columns: usize, to: &mut [f32]) {
+    const SIDE: usize = 16;
+    for top in (0..rows).step_by(SIDE) {
+        for left in (0..columns).step_by(SIDE) {
+            for column in left..(left + SIDE).min(columns) {
+                let count = SIDE.min(rows - top);
+                let to = &mut to[column * rows + top..][..count];
+                for (value, row) in to.iter_mut().zip(top..) {
+                    *value = from[row * columns + column];
+                }
+            }
+        }
+    }
+}
 
 /// A matrix cut into panels of columns, each panel row by row, the last one filled up with zeros.
 #[derive(Clone, Debug, Default)]
@@ -424,6 +502,19 @@ impl WithSimd for Correlate<'_> {
     }
 }
 
+impl<'a> Correlate<'a> {
+    /// A plain product: `output[place] = row of input . packed`, rows of `run` values.
+    pub fn matrix(
+        (rows, input): (&'a [usize], &'a [f32]),
+        run: usize,
+        packed: &'a Panels,
+        (places, output): (&'a [usize], &'a mut [f32]),
+    ) -> Self {
+        let (pitch, lines, first, packed_pitch) = (0, 1, 0, 0);
+        Self { rows, pitch, lines, run, input, packed, first, packed_pitch, bias: None, relu: false, places, output }
+    }
+}
+
 impl Correlate<'_> {
     #[inline(always)]
     fn panel<S: Simd, const W: usize>(&mut self, simd: S, column: usize) {
@@ -504,6 +595,18 @@ impl WithSimd for Outer<'_> {
                 _ => self.panel::<S, 1>(simd, column),
             }
         }
+    }
+}
+
+impl<'a> Outer<'a> {
+    /// A plain product: rows of `run` values, each with its row of `out` values.
+    pub fn matrix(
+        (windows, input): (&'a [usize], &'a [f32]),
+        (gradients, gradient): (&'a [usize], &'a [f32]),
+        (run, out): (usize, usize),
+        weights: &'a mut [f32],
+    ) -> Self {
+        Self { windows, gradients, pitch: 0, lines: 1, run, out, input, gradient, weights }
     }
 }
 

@@ -4,7 +4,12 @@
 
 use gemm::Parallelism;
 
+use super::bf16::{self, Right, Side, Start, Target, Unit};
+use super::conv::transpose;
 use super::vectorized;
+
+/// With fewer inputs or outputs, rounding costs more than faster products save.
+const LEAST: usize = 32;
 
 /// A matrix in a slice: entry (`r`, `c`) is at `r * row + c * column`.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +69,93 @@ pub fn multiply(a: Matrix<'_>, b: Matrix<'_>, product: &mut [f32]) {
             Parallelism::None,
         );
     }
+}
+
+/// The products of a dense layer. Here weights are `[outputs, inputs]`, row by row.
+#[derive(Clone, Copy, Debug)]
+pub struct Products {
+    images: usize,
+    inputs: usize,
+    outputs: usize,
+    unit: Option<Unit>,
+}
+
+/// Blocks of bf16 operands, and outputs before they are turned.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch {
+    halves: bf16::Scratch,
+    turned: Vec<f32>,
+}
+
+impl Products {
+    /// The products for so many images; with a unit, of bf16 operands if the layer is large enough to gain by it.
+    pub fn new(images: usize, inputs: usize, outputs: usize, unit: Option<Unit>) -> Self {
+        let unit = unit.filter(|_| inputs.min(outputs) >= LEAST);
+        Self { images, inputs, outputs, unit }
+    }
+
+    /// `output = input weights'`, `[images, outputs]`.
+    ///
+    /// # Panics
+    /// If a slice is shorter than the sizes say.
+    pub fn forward(self, input: &[f32], weights: &[f32], output: &mut [f32], scratch: &mut Scratch) {
+        let Self { images, inputs, outputs, unit } = self;
+        let Some(unit) = unit else {
+            let weights = Matrix::new(weights, outputs, inputs);
+            return multiply(Matrix::new(input, images, inputs), weights.transposed(), output);
+        };
+        // The other way round: so the weights, which are the most, are paired where they lie.
+        let (left, right) = (rows(outputs, inputs), rows(images, inputs));
+        let left = Side::Lines { values: weights, starts: &left };
+        let right = Right::Side(Side::Lines { values: input, starts: &right });
+        let Scratch { halves, turned } = scratch;
+        turned.resize(outputs * images, 0.0);
+        let (places, start) = (rows(outputs, images), Start::Zero);
+        let target = Target { values: turned, places: &places, columns: images, start, relu: false };
+        bf16::multiply(unit, left, right, inputs, target, halves);
+        transpose(turned, outputs, images, output);
+    }
+
+    /// `product = gradient' input`, the gradient of the weights.
+    ///
+    /// # Panics
+    /// If a slice is shorter than the sizes say.
+    pub fn backward_weights(self, input: &[f32], gradient: &[f32], product: &mut [f32], scratch: &mut Scratch) {
+        let Self { images, inputs, outputs, unit } = self;
+        let Some(unit) = unit else {
+            let gradient = Matrix::new(gradient, images, outputs).transposed();
+            return multiply(gradient, Matrix::new(input, images, inputs), product);
+        };
+        let (left, right) = (rows(images, outputs), rows(images, inputs));
+        let left = Side::Depths { values: gradient, starts: &left };
+        let right = Right::Side(Side::Depths { values: input, starts: &right });
+        let (places, start) = (rows(outputs, inputs), Start::Zero);
+        let target = Target { values: product, places: &places, columns: inputs, start, relu: false };
+        bf16::multiply(unit, left, right, images, target, &mut scratch.halves);
+    }
+
+    /// `product = gradient weights`, the gradient of the input.
+    ///
+    /// # Panics
+    /// If a slice is shorter than the sizes say.
+    pub fn backward_input(self, gradient: &[f32], weights: &[f32], product: &mut [f32], scratch: &mut Scratch) {
+        let Self { images, inputs, outputs, unit } = self;
+        let Some(unit) = unit else {
+            let gradient = Matrix::new(gradient, images, outputs);
+            return multiply(gradient, Matrix::new(weights, outputs, inputs), product);
+        };
+        let (left, right) = (rows(images, outputs), rows(outputs, inputs));
+        let left = Side::Lines { values: gradient, starts: &left };
+        let right = Right::Side(Side::Depths { values: weights, starts: &right });
+        let (places, start) = (rows(images, inputs), Start::Zero);
+        let target = Target { values: product, places: &places, columns: inputs, start, relu: false };
+        bf16::multiply(unit, left, right, outputs, target, &mut scratch.halves);
+    }
+}
+
+/// Where the rows of a matrix start.
+fn rows(count: usize, size: usize) -> Vec<usize> {
+    (0..count).map(|row| row * size).collect()
 }
 
 /// Adds the bias to each row, and takes the positive part with `relu`.

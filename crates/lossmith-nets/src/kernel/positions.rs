@@ -5,7 +5,8 @@
 
 use std::ops::Range;
 
-use super::conv::{Correlate, Layout, Outer, Panels, Window};
+use super::bf16::{self, Right, Side, Start, Target, Unit};
+use super::conv::{Correlate, Layout, Outer, Packed, Scratch, Window};
 use super::simd::dispatch;
 
 /// A convolution by positions.
@@ -35,17 +36,28 @@ impl Positions {
         &self,
         images: usize,
         from: (&Layout, &[f32]),
-        packed: &Panels,
+        packed: &Packed,
+        unit: Option<Unit>,
         (bias, relu): (&[f32], bool),
         to: (&Layout, &mut [f32]),
+        scratch: &mut Scratch,
     ) {
-        self.correlate(images, from, packed, (Some(bias), relu), to, self.window.pad, self.input);
+        let grid = (self.window.pad, self.input);
+        self.correlate(images, from, packed, unit, (Some(bias), relu), to, grid, scratch);
     }
 
     /// The gradient of the inputs.
-    pub fn backward_input(&self, images: usize, from: (&Layout, &[f32]), packed: &Panels, to: (&Layout, &mut [f32])) {
-        let pad = self.window.kernel - 1 - self.window.pad;
-        self.correlate(images, from, packed, (None, false), to, pad, self.output);
+    pub fn backward_input(
+        &self,
+        images: usize,
+        from: (&Layout, &[f32]),
+        packed: &Packed,
+        unit: Option<Unit>,
+        to: (&Layout, &mut [f32]),
+        scratch: &mut Scratch,
+    ) {
+        let grid = (self.window.kernel - 1 - self.window.pad, self.output);
+        self.correlate(images, from, packed, unit, (None, false), to, grid, scratch);
     }
 
     /// `size` is that of what is correlated, which lies `pad` cells from the corner.
@@ -53,11 +65,12 @@ impl Positions {
         &self,
         images: usize,
         (from, source): (&Layout, &[f32]),
-        packed: &Panels,
+        packed: &Packed,
+        unit: Option<Unit>,
         (bias, relu): (Option<&[f32]>, bool),
         (to, target): (&Layout, &mut [f32]),
-        pad: usize,
-        size: (usize, usize),
+        (pad, size): (usize, (usize, usize)),
+        scratch: &mut Scratch,
     ) {
         let kernel = self.window.kernel;
         for (y, x) in (0..to.height).flat_map(|y| (0..to.width).map(move |x| (y, x))) {
@@ -65,36 +78,63 @@ impl Positions {
             let corner = from.cell(y + down.start, x + across.start);
             let rows: Vec<usize> = (0..images).map(|n| n * from.len() + corner).collect();
             let places: Vec<usize> = (0..images).map(|n| n * to.len() + to.at(y, x)).collect();
-            dispatch(Correlate {
-                rows: &rows,
-                pitch: from.columns * from.channels,
-                lines: down.len(),
-                run: across.len() * from.channels,
-                input: source,
-                packed,
-                first: (down.start * kernel + across.start) * from.channels,
-                packed_pitch: kernel * from.channels,
-                bias,
-                relu,
-                places: &places,
-                output: target,
-            });
+            let (pitch, lines) = (from.columns * from.channels, down.len());
+            let run = across.len() * from.channels;
+            let first = (down.start * kernel + across.start) * from.channels;
+            let packed_pitch = kernel * from.channels;
+            let Some(unit) = unit else {
+                let (rows, places, input, packed) = (&*rows, &*places, source, &packed.panels[0]);
+                let output = &mut *target;
+                dispatch(Correlate {
+                    rows,
+                    pitch,
+                    lines,
+                    run,
+                    input,
+                    packed,
+                    first,
+                    packed_pitch,
+                    bias,
+                    relu,
+                    places,
+                    output,
+                });
+                continue;
+            };
+            for line in 0..lines {
+                let left = Side::Lines { values: &source[line * pitch..], starts: &rows };
+                // Numbers of channels are even: a tap begins with a word.
+                let right = Right::Packed(&packed.halves[0], (first + line * packed_pitch) / 2);
+                let start = match bias {
+                    _ if line > 0 => Start::Old,
+                    Some(bias) => Start::Bias(bias),
+                    None => Start::Zero,
+                };
+                let (places, columns, relu) = (&*places, to.channels, relu && line + 1 == lines);
+                let target = Target { values: &mut *target, places, columns, start, relu };
+                bf16::multiply(unit, left, right, run, target, &mut scratch.halves);
+            }
         }
     }
 
-    /// Adds the gradients of the weights: tap by tap, over the pixels at which it lies inside.
+    /// Adds the gradients of the weights: tap by tap, over the pixels at which it lies inside. With a unit, `fresh` sums begin at
+    /// zero; without, they are zero already.
     pub fn outer(
         &self,
         images: usize,
         (from, source): (&Layout, &[f32]),
         (of, gradient): (&Layout, &[f32]),
+        unit: Option<Unit>,
+        fresh: bool,
         weights: &mut [f32],
+        scratch: &mut Scratch,
     ) {
         let Window { kernel, pad, .. } = self.window;
         let inside = |tap: usize, out: usize, size: usize| {
             (0..out).filter(move |at| (pad..pad + size).contains(&(at + tap))).collect::<Vec<_>>()
         };
         let plane = from.channels * of.channels;
+        let channels: Vec<usize> = (0..from.channels).map(|channel| channel * of.channels).collect();
         for (tap, weights) in weights.chunks_exact_mut(plane).enumerate() {
             let (ky, kx) = (tap / kernel, tap % kernel);
             let (down, across) = (inside(ky, self.output.0, self.input.0), inside(kx, self.output.1, self.input.1));
@@ -105,17 +145,19 @@ impl Positions {
                     gradients.push(n * of.len() + of.at(y, x));
                 }
             }
-            dispatch(Outer {
-                windows: &windows,
-                gradients: &gradients,
-                pitch: 0,
-                lines: 1,
-                run: from.channels,
-                out: of.channels,
-                input: source,
-                gradient,
-                weights,
-            });
+            let Some(unit) = unit else {
+                let sizes = (from.channels, of.channels);
+                dispatch(Outer::matrix((&windows, source), (&gradients, gradient), sizes, weights));
+                continue;
+            };
+            let left = Side::Depths { values: source, starts: &windows };
+            let right = Right::Side(Side::Depths { values: gradient, starts: &gradients });
+            if fresh && windows.is_empty() {
+                weights.fill(0.0);
+            }
+            let (start, columns) = (if fresh { Start::Zero } else { Start::Old }, of.channels);
+            let target = Target { values: weights, places: &channels, columns, start, relu: false };
+            bf16::multiply(unit, left, right, windows.len(), target, &mut scratch.halves);
         }
     }
 }

@@ -14,7 +14,8 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::conv::{Correlate, Layout, Outer, Panels, Window, load, store};
+use super::bf16::{self, Right, Side, Start, Target, Unit};
+use super::conv::{Correlate, Layout, Outer, Packed, Window, load, store, turn};
 use super::simd::dispatch;
 use super::vectorized;
 
@@ -37,6 +38,12 @@ pub struct Scratch {
     input: Vec<f32>,
     output: Vec<f32>,
     weights: Vec<f32>,
+    half: Vec<f32>,
+    /// Weights with windows turned round.
+    pub(super) turned: Vec<f32>,
+    pub(super) words: Vec<u32>,
+    /// Blocks of bf16 operands.
+    pub(super) halves: bf16::Scratch,
 }
 
 /// A convolution by tiles.
@@ -78,43 +85,30 @@ impl Winograd {
 
     /// Transforms weights `[kernel, kernel, channels, out]` and packs them, a matrix for each point. With `turned`, those of
     /// the input's gradient: windows turned round, channels exchanged.
-    pub fn pack(&self, weights: &[f32], turned: bool, packed: &mut Vec<Panels>, scratch: &mut Scratch) {
-        let (rows, columns) = if turned { (self.out, self.channels) } else { (self.channels, self.out) };
-        let turned = turned.then(|| self.turn(weights));
-        let weights = turned.as_deref().unwrap_or(weights);
-        let plane = rows * columns;
-        scratch.weights.resize(POINTS * plane, 0.0);
-        let target = &mut scratch.weights;
+    pub fn pack(&self, weights: &[f32], turned: bool, unit: Option<Unit>, packed: &mut Packed, scratch: &mut Scratch) {
+        let columns = if turned { self.channels } else { self.out };
+        let Scratch { weights: target, half, turned: room, .. } = scratch;
+        if turned {
+            turn(weights, self.channels, self.out, room);
+        }
+        let weights = if turned { room } else { weights };
+        let plane = self.channels * self.out;
         let transform = |from: &[f32], to: &mut [f32], values| {
             each_factor(self.kernel, |point, tap, factor| {
                 add(&from[tap * values..][..values], factor, &mut to[point * values..][..values]);
             });
         };
         // First down the columns: [kernel, kernel] to [6, kernel]; then along the rows.
-        let mut half = vec![0.0; SIDE * self.kernel * plane];
-        transform(weights, &mut half, self.kernel * plane);
-        target.fill(0.0);
+        zeros(half, SIDE * self.kernel * plane);
+        transform(weights, half, self.kernel * plane);
+        zeros(target, POINTS * plane);
         for (half, target) in half.chunks_exact(self.kernel * plane).zip(target.chunks_exact_mut(SIDE * plane)) {
             transform(half, target, plane);
         }
-        packed.resize_with(POINTS, Panels::default);
-        for (panels, values) in packed.iter_mut().zip(target.chunks_exact(plane)) {
-            panels.pack(values, columns);
-        }
-    }
-
-    /// `[kernel, kernel, out, channels]`, windows turned round.
-    fn turn(&self, weights: &[f32]) -> Vec<f32> {
-        let (plane, taps) = (self.channels * self.out, self.kernel * self.kernel);
-        let mut turned = vec![0.0; taps * plane];
-        for (from, to) in weights.chunks_exact(plane).zip(turned.chunks_exact_mut(plane).rev()) {
-            for (i, row) in from.chunks_exact(self.out).enumerate() {
-                for (o, value) in row.iter().enumerate() {
-                    to[o * self.channels + i] = *value;
-                }
-            }
-        }
-        turned
+        packed.resize(POINTS, unit);
+        let points = target.chunks_exact(plane);
+        packed.panels.iter_mut().zip(points.clone()).for_each(|(panels, values)| panels.pack(values, columns));
+        packed.halves.iter_mut().zip(points).for_each(|(panels, values)| panels.pack(values, columns));
     }
 
     /// Correlates the cells of `source` with packed weights into `target`: forward, or of the input's gradient.
@@ -122,7 +116,8 @@ impl Winograd {
         &self,
         images: usize,
         (from, source): (&Layout, &[f32]),
-        packed: &[Panels],
+        packed: &Packed,
+        unit: Option<Unit>,
         (bias, relu): (Option<&[f32]>, bool),
         (to, target): (&Layout, &mut [f32]),
         scratch: &mut Scratch,
@@ -146,21 +141,20 @@ impl Winograd {
                 target: &mut scratch.input,
                 rule: Rule::Window,
             });
-            for (point, panels) in packed.iter().enumerate() {
-                dispatch(Correlate {
-                    rows: &rows[..count],
-                    pitch: 0,
-                    lines: 1,
-                    run: from.channels,
-                    input: &scratch.input[point * pitch..],
-                    packed: panels,
-                    first: 0,
-                    packed_pitch: 0,
-                    bias: None,
-                    relu: false,
-                    places: &places[..count],
-                    output: &mut scratch.output[point * product..],
-                });
+            for point in 0..POINTS {
+                let (rows, places) = (&rows[..count], &places[..count]);
+                let input = &scratch.input[point * pitch..];
+                let output = &mut scratch.output[point * product..];
+                let Some(unit) = unit else {
+                    let packed = &packed.panels[point];
+                    dispatch(Correlate::matrix((rows, input), from.channels, packed, (places, output)));
+                    continue;
+                };
+                let left = Side::Lines { values: input, starts: rows };
+                let right = Right::Packed(&packed.halves[point], 0);
+                let (start, columns) = (Start::Zero, to.channels);
+                let target = Target { values: output, places, columns, start, relu: false };
+                bf16::multiply(unit, left, right, from.channels, target, &mut scratch.halves);
             }
             dispatch(Give { grid, chunk, to, product: &scratch.output, pitch: product, bias, relu, target });
         }
@@ -172,14 +166,21 @@ impl Winograd {
         images: usize,
         (from, source): (&Layout, &[f32]),
         (of, gradient): (&Layout, &[f32]),
+        unit: Option<Unit>,
         weights: &mut [f32],
         scratch: &mut Scratch,
     ) {
         let grid = Grid::new(of, self.side());
         let plane = self.channels * self.out;
-        let Scratch { input, output, weights: sums } = scratch;
-        sums.clear();
-        sums.resize(POINTS * plane, 0.0);
+        let places: Vec<usize> = (0..self.channels).map(|channel| channel * self.out).collect();
+        let Scratch { input, output, weights: sums, half, halves, .. } = scratch;
+        if unit.is_some() {
+            // The first products begin the sums.
+            grow(sums, POINTS * plane);
+        } else {
+            zeros(sums, POINTS * plane);
+        }
+        let mut start = Start::Zero;
         for chunk in grid.chunks(images, self.input_tiles.len()) {
             let count = chunk.len();
             let (pitch, slope) = (count * self.channels + APART, count * self.out + APART);
@@ -195,27 +196,28 @@ impl Winograd {
                 target: output,
                 rule: Rule::Gradient,
             });
-            for (point, sums) in sums.chunks_exact_mut(plane).enumerate() {
-                dispatch(Outer {
-                    windows: &self.input_tiles[..count],
-                    gradients: &self.output_tiles[..count],
-                    pitch: 0,
-                    lines: 1,
-                    run: self.channels,
-                    out: self.out,
-                    input: &input[point * pitch..],
-                    gradient: &output[point * slope..],
-                    weights: sums,
-                });
+            let (windows, gradients) = (&self.input_tiles[..count], &self.output_tiles[..count]);
+            for (point, sums) in sums[..POINTS * plane].chunks_exact_mut(plane).enumerate() {
+                let (input, gradient) = (&input[point * pitch..], &output[point * slope..]);
+                let Some(unit) = unit else {
+                    let sizes = (self.channels, self.out);
+                    dispatch(Outer::matrix((windows, input), (gradients, gradient), sizes, sums));
+                    continue;
+                };
+                let left = Side::Depths { values: input, starts: windows };
+                let right = Right::Side(Side::Depths { values: gradient, starts: gradients });
+                let target = Target { values: sums, places: &places, columns: self.out, start, relu: false };
+                bf16::multiply(unit, left, right, count, target, halves);
             }
+            start = Start::Old;
         }
-        self.add_transformed_back(sums, weights);
+        self.add_transformed_back(&sums[..POINTS * plane], weights, half);
     }
 
     /// `weights += G' sums G`.
-    fn add_transformed_back(&self, sums: &[f32], weights: &mut [f32]) {
+    fn add_transformed_back(&self, sums: &[f32], weights: &mut [f32], half: &mut Vec<f32>) {
         let plane = self.channels * self.out;
-        let mut half = vec![0.0; SIDE * self.kernel * plane];
+        zeros(half, SIDE * self.kernel * plane);
         for (from, to) in sums.chunks_exact(SIDE * plane).zip(half.chunks_exact_mut(self.kernel * plane)) {
             each_factor(self.kernel, |point, tap, factor| {
                 add(&from[point * plane..][..plane], factor, &mut to[tap * plane..][..plane]);
@@ -226,6 +228,12 @@ impl Winograd {
             add(&half[point * row..][..row], factor, &mut weights[tap * row..][..row]);
         });
     }
+}
+
+/// So many zeros.
+fn zeros(values: &mut Vec<f32>, size: usize) {
+    values.clear();
+    values.resize(size, 0.0);
 }
 
 /// Makes room; what the room holds is written before it is read.

@@ -54,7 +54,7 @@ impl PostgresStudy {
     /// Begins the study, or finds it where it has begun.
     ///
     /// # Errors
-    /// No connection, or a study of that name with another program version, task, data or recipe.
+    /// No connection, or a study of that name with another program version, task, data, recipe or arithmetic.
     pub fn begin(address: &Address, mine: &Identity, lease: Lease) -> anyhow::Result<Self> {
         let mut connection = Connection::new(address)?;
         connection.run(|link| {
@@ -63,9 +63,9 @@ impl PostgresStudy {
             transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&SCHEMA_LOCK])?;
             transaction.batch_execute(include_str!("schema.sql"))?;
             transaction.execute(
-                "INSERT INTO lossmith_study (name, task, version, data, recipe) VALUES ($1, $2, $3, $4, $5)
+                "INSERT INTO lossmith_study (name, task, version, data, recipe, arithmetic) VALUES ($1, $2, $3, $4, $5, $6)
                  ON CONFLICT (name) DO NOTHING",
-                &[&address.name(), &mine.task, &mine.version, &mine.data, &mine.recipe],
+                &[&address.name(), &mine.task, &mine.version, &mine.data, &mine.recipe, &mine.arithmetic],
             )?;
             transaction.commit()
         })?;
@@ -75,7 +75,7 @@ impl PostgresStudy {
     /// Finds a study that has begun, to work for it.
     ///
     /// # Errors
-    /// No connection, no such study, or one with another program version, task, data or recipe.
+    /// No connection, no such study, or one with another program version, task, data, recipe or arithmetic.
     pub fn join(address: &Address, mine: &Identity, lease: Lease) -> anyhow::Result<Self> {
         Self::find(Connection::new(address)?, mine, lease)
     }
@@ -156,11 +156,14 @@ fn lookup(connection: &mut Connection) -> anyhow::Result<(i64, Identity)> {
         if !tables.get::<_, bool>(0) {
             return Ok(None);
         }
-        let select = "SELECT id, version, task, data, recipe FROM lossmith_study WHERE name = $1";
+        // Through JSON, because tables of older programs lack the last column.
+        let select = "SELECT id, version, task, data, recipe, coalesce(to_jsonb(s) ->> 'arithmetic', 'f32')
+             FROM lossmith_study s WHERE name = $1";
         link.client.query_opt(select, &[&address.name()])
     })?;
     let row = found.ok_or_else(|| anyhow!("{address}: there is no such study in this database"))?;
-    let identity = Identity { version: row.get(1), task: row.get(2), data: row.get(3), recipe: row.get(4) };
+    let (version, task, data, recipe, arithmetic) = (row.get(1), row.get(2), row.get(3), row.get(4), row.get(5));
+    let identity = Identity { version, task, data, recipe, arithmetic };
     Ok((row.get(0), identity))
 }
 

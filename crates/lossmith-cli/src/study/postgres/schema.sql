@@ -11,6 +11,7 @@ CREATE TABLE IF NOT EXISTS lossmith_study (
     state text NOT NULL DEFAULT '',
     begun timestamptz NOT NULL DEFAULT now()
 );
+ALTER TABLE lossmith_study ADD COLUMN IF NOT EXISTS arithmetic text NOT NULL DEFAULT 'f32';
 CREATE TABLE IF NOT EXISTS lossmith_trial (
     study bigint NOT NULL REFERENCES lossmith_study ON DELETE CASCADE,
     stage bigint NOT NULL,

@@ -26,7 +26,8 @@ const LEASE: Duration = Duration::from_secs(3);
 
 fn identity() -> Identity {
     let text = str::to_owned;
-    Identity { version: text("1.0"), task: text("test"), data: text("abc"), recipe: text("population = 10") }
+    let (version, task, data) = (text("1.0"), text("test"), text("abc"));
+    Identity { version, task, data, recipe: text("population = 10"), arithmetic: text("f32") }
 }
 
 fn address(text: &str) -> Address {
@@ -420,6 +421,7 @@ fn strangers_are_refused() {
         (Identity { task: "other".into(), ..identity() }, "task"),
         (Identity { data: "xyz".into(), ..identity() }, "data (checksum)"),
         (Identity { recipe: "population = 11".into(), ..identity() }, "recipe"),
+        (Identity { arithmetic: "bf16 products by AMX".into(), ..identity() }, "arithmetic"),
     ] {
         let join = PostgresStudy::join(&address(&url), &other, lease("w", LEASE)).err().unwrap();
         let begin = PostgresStudy::begin(&address(&url), &other, lease("w", LEASE)).err().unwrap();

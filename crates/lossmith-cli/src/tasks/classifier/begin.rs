@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{Common, Evaluator, Recipe};
 use crate::run::Run;
+use crate::tasks::Judge;
 use crate::tasks::search::Begun;
 
 /// Makes the run's folder with its recipe, after the data were read: a bad path fails before anything is made.
@@ -18,7 +19,8 @@ pub fn create(
     change(&mut recipe);
     recipe.check()?;
     let evaluator = Evaluator::new(&recipe, common.data.as_deref())?;
-    let begun = Begun { losses: losses.to_vec(), train_size, ..Begun::now(common.data.as_deref(), None)? };
+    let (losses, arithmetic) = (losses.to_vec(), evaluator.arithmetic());
+    let begun = Begun { losses, train_size, arithmetic, ..Begun::now(common.data.as_deref(), None)? };
     let run = begun.start(common.out.as_deref(), name, &crate::recipe::to_text(&recipe)?)?;
     Ok((run, begun, recipe, evaluator))
 }
@@ -30,5 +32,6 @@ pub fn resume(folder: &Path) -> anyhow::Result<(Run, Begun, Recipe, Evaluator)> 
     let recipe: Recipe = crate::recipe::parse_text(&run.read("recipe.toml")?)?;
     recipe.check()?;
     let evaluator = Evaluator::new(&recipe, begun.data.as_deref())?;
+    begun.check(&evaluator.arithmetic())?;
     Ok((run, begun, recipe, evaluator))
 }

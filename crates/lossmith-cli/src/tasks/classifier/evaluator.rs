@@ -7,7 +7,7 @@ use lossmith::loss::{ClassLoss, Spec};
 use lossmith_data::classification::{Classification, LabelledImages, Split};
 use lossmith_data::tensors::{self, Tensor};
 use lossmith_data::{folder, make};
-use lossmith_nets::{Augment, Candidate, Control, Data, Dataset, Event, Layer, Shape};
+use lossmith_nets::{Augment, Candidate, Control, Data, Dataset, Event, Layer, Precision, Shape};
 use lossmith_search::trial::{End, Outcome, Part, Trial};
 
 use ndarray::{ArrayD, IxDyn};
@@ -33,6 +33,10 @@ impl Judge for Evaluator {
 
     fn recipe(&self) -> anyhow::Result<String> {
         crate::recipe::to_text(&self.recipe)
+    }
+
+    fn arithmetic(&self) -> String {
+        self.recipe.train.precision.arithmetic()
     }
 }
 
@@ -63,6 +67,10 @@ impl Evaluator {
         let validation = dataset(&split.validation, classes, &mean_and_sd)?;
         let test = dataset(&split.test, classes, &mean_and_sd)?;
         lossmith_nets::Network::new(&layers, validation.shape(), classes).context("train.net")?;
+        let precision = recipe.train.precision;
+        if precision == Precision::Bf16 && precision.unit().is_none() {
+            tracing::warn!("this processor has neither AMX nor AVX512-BF16: training in f32 instead of bf16");
+        }
         Ok(Self { recipe: recipe.clone(), layers, split, train, validation, test, mean_and_sd, data })
     }
 
@@ -169,6 +177,7 @@ impl Evaluator {
             momentum: t.momentum as f32,
             weight_decay: t.weight_decay as f32,
             augment: Augment { shift: t.crop, flip: t.flip },
+            precision: t.precision,
             eval_every: t.eval_every as usize,
             floor: trial.floor.map(|(step, accuracy)| (step as usize, accuracy)),
             // Replicates of one study, and the same replicate of two studies, have streams of their own.

@@ -37,6 +37,9 @@ pub struct Common {
     /// Training steps
     #[arg(long, value_name = "N")]
     steps: Option<u32>,
+    /// What the operands of products are rounded to; bf16 where the processor has AMX or AVX512-BF16, f32 otherwise
+    #[arg(long, value_name = "f32|bf16", value_parser = ["f32", "bf16"])]
+    precision: Option<String>,
     /// Where every random number comes from
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -54,6 +57,7 @@ impl Common {
         let mut set = self.set.clone();
         set.extend(self.net.iter().map(|v| format!("train.net={v}")));
         set.extend(self.steps.iter().map(|v| format!("train.steps={v}")));
+        set.extend(self.precision.iter().map(|v| format!("train.precision={v}")));
         set.extend(self.seed.iter().map(|v| format!("seed={v}")));
         let recipe: Recipe = crate::recipe::load(PRESETS, &self.recipe, &set)?;
         recipe.check()?;

@@ -1,7 +1,9 @@
 //! The recipe of the classifier task.
 
 use anyhow::ensure;
-use serde::{Deserialize, Serialize};
+use lossmith_nets::Precision;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::recipe::Presets;
 use crate::tasks::search::recipe::{CmaEs, Compare, Search, Sections, Taylor, positive, share};
@@ -47,6 +49,18 @@ pub struct Train {
     pub crop: usize,
     pub flip: bool,
     pub eval_every: u32,
+    /// Recipes of earlier runs do not name it.
+    #[serde(default, deserialize_with = "precision")]
+    pub precision: Precision,
+}
+
+/// The names of [`Precision`], with the key in the error.
+fn precision<'de, D: Deserializer<'de>>(found: D) -> Result<Precision, D::Error> {
+    match String::deserialize(found)?.as_str() {
+        "f32" => Ok(Precision::F32),
+        "bf16" => Ok(Precision::Bf16),
+        other => Err(D::Error::custom(format!("train.precision: there is no '{other}'; there is: f32, bf16"))),
+    }
 }
 
 impl Recipe {
@@ -91,6 +105,21 @@ mod tests {
             let text = crate::recipe::to_text(&recipe).unwrap();
             assert_eq!(crate::recipe::parse_text::<Recipe>(&text).unwrap(), recipe);
         }
+    }
+
+    #[test]
+    fn a_precision_is_one_of_two() {
+        let load = |set: &[&str]| {
+            let set: Vec<String> = set.iter().map(ToString::to_string).collect();
+            crate::recipe::load::<Recipe>(PRESETS, "laptop", &set)
+        };
+        assert_eq!(load(&[]).unwrap().train.precision, Precision::F32);
+        assert_eq!(load(&["train.precision=bf16"]).unwrap().train.precision, Precision::Bf16);
+        let error = load(&["train.precision=f16"]).unwrap_err().to_string();
+        assert_eq!(error, "recipe: train.precision: there is no 'f16'; there is: f32, bf16");
+        // A recipe that was written before there was the key.
+        let text = crate::recipe::to_text(&load(&[]).unwrap()).unwrap().replace("precision = \"f32\"\n", "");
+        assert_eq!(crate::recipe::parse_text::<Recipe>(&text).unwrap(), load(&[]).unwrap());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::begin;
 use crate::commands::read_loss;
 use crate::interrupt::{self, Interrupted};
 use crate::output::{self, Answer, Table};
+use crate::tasks::Judge;
 
 /// The arguments of `train classifier`.
 #[derive(Debug, clap::Args)]
@@ -26,7 +27,8 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     super::evaluator::class_loss(&loss)?;
     let (run, _, recipe, evaluator) =
         begin::create(&args.common, "train-classifier", std::slice::from_ref(&loss), None, |_| {})?;
-    tracing::info!("{}; {} steps of {}", evaluator.data, recipe.train.steps, recipe.train.net);
+    let (data, arithmetic) = (&evaluator.data, evaluator.arithmetic());
+    tracing::info!("{data}; {} steps of {}, {arithmetic}", recipe.train.steps, recipe.train.net);
     let trial =
         Trial { loss, steps: recipe.train.steps, seed: 0, rate: None, train_size: None, part: Part::Test, floor: None };
     let (outcome, weights) = evaluator.train(&trial)?;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::run::Run;
 use crate::study::{Address, without_passwords};
+use crate::tasks::F32;
 
 /// What is written into `run.json` when a run begins.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,6 +28,13 @@ pub struct Begun {
     /// The file of what earlier searches found out, absolute.
     #[serde(default)]
     pub cache: Option<PathBuf>,
+    /// What multiplies, as [`Judge::arithmetic`](crate::tasks::Judge::arithmetic) says it.
+    #[serde(default = "f32")]
+    pub arithmetic: String,
+}
+
+fn f32() -> String {
+    F32.to_owned()
 }
 
 impl Begun {
@@ -40,6 +48,7 @@ impl Begun {
             train_size: None,
             study: study.map(ToString::to_string),
             cache: None,
+            arithmetic: f32(),
         })
     }
 
@@ -54,6 +63,20 @@ impl Begun {
     /// What a run that was begun before says.
     pub fn read(run: &Run) -> anyhow::Result<Self> {
         run.read_json("run.json")
+    }
+
+    /// Checks that the run can go on here: with the arithmetic it began with.
+    ///
+    /// # Errors
+    /// Names both.
+    pub fn check(&self, arithmetic: &str) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.arithmetic == arithmetic,
+            "this processor's arithmetic is not the one the run began with, so its results would not be either; here: \
+             {arithmetic}, run: {}",
+            self.arithmetic
+        );
+        Ok(())
     }
 
     /// The day it began, as `2026-11-23`.

@@ -1,6 +1,6 @@
 //! `--cache FILE`: what runs found out about formulas, kept for later runs under the same conditions.
 //!
-//! A JSON object from a checksum of the conditions (program version, task, data, training, seed) to an object from formula
+//! A JSON object from a checksum of the conditions (program version, task, data, training, seed, arithmetic) to an object from formula
 //! to fitness, and whether it was trained to the last rung. Whatever has an influence on a fitness is part of the conditions, so that what is read is what training would give.
 
 use std::collections::BTreeMap;

@@ -67,7 +67,7 @@ pub struct Arena<'a> {
 
 impl Arena<'_> {
     fn identity(&self) -> anyhow::Result<Identity> {
-        Ok(Identity::new(&self.task, self.judge.checksum(), self.judge.recipe()?))
+        Ok(Identity::new(&self.task, self.judge.checksum(), self.judge.recipe()?, self.judge.arithmetic()))
     }
 
     /// Whatever has an influence on the fitness of a formula.
@@ -84,6 +84,7 @@ impl Arena<'_> {
             rates,
             [savings.floor_step, savings.halving_steps, savings.halving_share],
             savings.floor_accuracy,
+            self.judge.arithmetic(),
         ]);
         Ok(CacheFile::new(path, &conditions.to_string()))
     }
@@ -114,6 +115,7 @@ pub fn run(
     let place = &options.place;
     let (run, begun, shared) = match resumed {
         Some((run, begun)) => {
+            begun.check(&arena.judge.arithmetic())?;
             let shared = place.shared_again(begun.study.as_deref(), || arena.identity())?;
             (run, begun, shared)
         }
@@ -122,12 +124,13 @@ pub fn run(
             options.cache.as_deref().map(|path| arena.cache_file(path)?.read()).transpose()?;
             let shared = place.shared(|| arena.identity())?;
             let cache = options.cache.as_deref().map(std::path::absolute).transpose()?;
-            let begun = Begun { cache, ..Begun::now(new.data, place.study.as_ref())? };
+            let arithmetic = arena.judge.arithmetic();
+            let begun = Begun { cache, arithmetic, ..Begun::now(new.data, place.study.as_ref())? };
             let name = format!("search-{}", arena.task.split(' ').next().unwrap_or_default());
             (begun.start(new.out, &name, &arena.judge.recipe()?)?, begun, shared)
         }
     };
-    tracing::info!("{}; run folder {}", arena.judge.data(), run.folder().display());
+    tracing::info!("{}; {}; run folder {}", arena.judge.data(), arena.judge.arithmetic(), run.folder().display());
     let cache = begun.cache.as_deref().map(|path| arena.cache_file(path)).transpose()?;
     let known = cache.as_ref().map(CacheFile::read).transpose()?.unwrap_or_default();
     let discovery = Discovery::new(arena.sections.discovery(arena.space.clone()), known)?;

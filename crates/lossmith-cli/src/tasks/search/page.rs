@@ -13,8 +13,8 @@ use super::Begun;
 use crate::progress::{Pace, in_words};
 use crate::report::{self, BinaryCurves, Candidate, Curve, CurvePoint, Pair, Provenance, ReportData};
 use crate::run::Run;
-use crate::tasks::Judge;
 use crate::tasks::classifier::compare::{Compared, Condition};
+use crate::tasks::{F32, Judge};
 
 /// Where the results of a page come from.
 pub struct Origin<'a> {
@@ -95,7 +95,7 @@ fn common(origin: &Origin<'_>, discovery: Option<&Discovery>) -> ReportData {
             command: origin.begun.command.clone(),
             seed: origin.seed,
             data: origin.judge.data().to_owned(),
-            machine: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            machine: machine(&origin.begun.arithmetic),
             date: origin.begun.date(),
             seconds: None,
         },
@@ -105,6 +105,12 @@ fn common(origin: &Origin<'_>, discovery: Option<&Discovery>) -> ReportData {
         hall_of_fame: discovery.map_or_else(Vec::new, hall_of_fame),
         ..ReportData::default()
     }
+}
+
+/// What computed, with its arithmetic where that is not the usual one.
+fn machine(arithmetic: &str) -> String {
+    let name = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
+    if arithmetic == F32 { name } else { format!("{name}, {arithmetic}") }
 }
 
 fn generations(discovery: &Discovery) -> Vec<report::Generation> {
