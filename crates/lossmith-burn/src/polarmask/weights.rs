@@ -155,9 +155,10 @@ fn load<M: Module + ModuleSnapshot>(
 /// A network of such numbers finds nothing, and would not say why.
 fn finite<M: ModuleSnapshot>(path: &Path, module: &M) -> Result<(), WeightsError> {
     for tensor in module.collect(None, None, false) {
-        let numbers = tensor.to_data().map_err(|e| read_error(path, e))?;
-        if !numbers.iter::<f32>().all(f32::is_finite) {
-            return Err(WeightsError::NotFinite { path: path.to_owned(), name: tensor.full_path() });
+        let bytes = tensor.to_bytes().map_err(|e| read_error(path, e))?;
+        let (numbers, _) = bytes.as_chunks();
+        if !numbers.iter().all(|number| f32::from_le_bytes(*number).is_finite()) {
+            return Err(WeightsError::NotFinite { path: path.to_owned(), name: tensor.name });
         }
     }
     Ok(())
