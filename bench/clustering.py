@@ -4,7 +4,7 @@
 
 Sixteen Gaussian clusters whose centres are 3 apart, 3 % of the pixels on lines between centres. Prints milliseconds of processor time
 (by the clock with more than one thread) and SBD; of ours it is that of 60 rounds less that of 20, so that reading the file does not count. HDBSCAN
-takes seconds, MeanShift(bin_seeding) minutes at 60,000 pixels: it runs only when asked for. Needs numpy, hdbscan, scikit-learn.
+takes seconds, MeanShift(bin_seeding) minutes at 60,000 pixels: it runs only when asked for. Needs numpy, scikit-learn.
 """
 
 import argparse
@@ -105,7 +105,7 @@ def main():
     options = options.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
     x, truth = scene(options.pixels, options.dim, np.random.default_rng(0))
-    subprocess.run(["cargo", "build", "--release", "-q", "-p", "lossmith", "--example", "time_clustering"], check=True, cwd=ROOT)
+    subprocess.run(["cargo", "build", "--release", "-q", "--workspace", "--example", "time_clustering"], check=True, cwd=ROOT)
     with tempfile.TemporaryDirectory() as folder:
         x.T.copy().tofile(f"{folder}/x")
         ms, labels = ours(folder, (options.dim, 1, len(x)), options.threads), np.fromfile(f"{folder}/l", np.uint32).astype(int)
@@ -113,9 +113,9 @@ def main():
     results = {"ours": (ms, labels)}
     results["numpy, the paper's"] = min((timed(lambda: paper(x, seed=s), clock) for s in range(5)), key=lambda r: r[0])
     first = ms
-    import hdbscan
+    from sklearn.cluster import HDBSCAN
 
-    cluster = hdbscan.HDBSCAN(min_cluster_size=50, cluster_selection_epsilon=0.5, core_dist_n_jobs=options.threads)
+    cluster = HDBSCAN(min_cluster_size=50, cluster_selection_epsilon=0.5, n_jobs=options.threads)
     results["HDBSCAN"] = timed(lambda: cluster.fit_predict(x) + 1, clock)
     if options.sklearn:
         from sklearn.cluster import MeanShift
