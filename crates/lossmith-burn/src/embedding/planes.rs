@@ -187,7 +187,7 @@ mod tests {
         );
         let large = resampled(&labels, planes.height, planes.width);
         assert_eq!(resampled(&large, labels.height, labels.width), labels);
-        assert_eq!(large.ids.iter().filter(|id| **id > 0).count(), 14 * 10);
+        assert_eq!(large.ids.iter().filter(|id| **id > 0).count(), 14 * 11);
     }
 
     #[test]
