@@ -115,7 +115,7 @@ def main():
     first = ms
     from sklearn.cluster import HDBSCAN
 
-    cluster = HDBSCAN(min_cluster_size=50, cluster_selection_epsilon=0.5, n_jobs=options.threads)
+    cluster = HDBSCAN(min_cluster_size=50, cluster_selection_epsilon=0.5, n_jobs=options.threads, copy=True)
     results["HDBSCAN"] = timed(lambda: cluster.fit_predict(x) + 1, clock)
     if options.sklearn:
         from sklearn.cluster import MeanShift
