@@ -1,8 +1,8 @@
 //! The state of a training between two steps, as one file: a training that is given it goes on in the same numbers as if it had
 //! never been stopped.
 //!
-//! Layout: a line of text that names the format, steps done, bytes of the network (both 64 bits, little-endian), the network, the optimiser; the last two as
-//! Burn writes records. Random numbers are not kept: a training draws them anew up to its step.
+//! Layout: a line of text that names the format, steps done, bytes of the network (both 64 bits, little-endian), the network, the
+//! optimiser; the last two as Burn writes records. Random numbers are not kept: a training draws them anew up to its step.
 
 use burn::module::Module;
 use burn::optim::{ModuleOptimizer, OptimizerRecord};

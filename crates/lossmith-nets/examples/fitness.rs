@@ -8,17 +8,13 @@
 use std::time::Instant;
 
 use lossmith::loss::{ClassLoss, Spec};
-use lossmith_nets::{Candidate, Control, Data, Dataset, Event, Precision, Recipe, Shape, preset, train};
+use lossmith_nets::{Candidate, Control, Data, Dataset, Event, Recipe, Shape, preset, train};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [net, rest @ .., precision] = arguments.as_slice() else { return Err("which network?".into()) };
-    let precision = match precision.as_str() {
-        "f32" => Precision::F32,
-        "bf16" => Precision::Bf16,
-        other => return Err(format!("{other}: expected f32 or bf16").into()),
-    };
+    let precision = precision.parse()?;
     let numbers: Vec<usize> = rest.iter().map(|a| a.parse()).collect::<Result<_, _>>()?;
     let &[batch, steps, candidates, side, channels] = numbers.as_slice() else { return Err("five numbers".into()) };
 

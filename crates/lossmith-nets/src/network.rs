@@ -120,7 +120,7 @@ impl Network {
         self.unit = unit;
         for stage in &mut self.features {
             if let Stage::Conv { conv, .. } = stage {
-                *conv = conv.clone().with_unit(unit);
+                conv.multiply_by(unit);
             }
         }
     }

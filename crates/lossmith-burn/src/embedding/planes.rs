@@ -48,13 +48,20 @@ impl Planes {
         }
         let [height, width] = [self.height, self.width].map(|length| (length as f32 * factor).round() as usize);
         let mut colors = vec![0f32; COLORS * height * width];
-        for i in 0..height * width {
-            let place = |at: usize| (at as f32 + 0.5) / factor - 0.5;
-            for (channel, color) in self.bilinear(place(i / width), place(i % width)).into_iter().enumerate() {
-                colors[channel * height * width + i] = color;
+        let place = |at: usize| (at as f32 + 0.5) / factor - 0.5;
+        self.sample(&mut colors, width, |y, x| (place(y), place(x)));
+        Self { height, width, colors }
+    }
+
+    /// The colours at a grid of places, rows of `width`, channel by channel.
+    fn sample(&self, colors: &mut [f32], width: usize, place: impl Fn(usize, usize) -> (f32, f32)) {
+        let pixels = colors.len() / COLORS;
+        for i in 0..pixels {
+            let (y, x) = place(i / width, i % width);
+            for (channel, color) in self.bilinear(y, x).into_iter().enumerate() {
+                colors[channel * pixels + i] = color;
             }
         }
-        Self { height, width, colors }
     }
 
     /// The colours at a place between pixels, mirrored at the borders.
@@ -97,14 +104,11 @@ fn view(planes: &Planes, side: usize, place: impl Fn(usize, usize) -> (f32, f32)
     let mut view = vec![0f32; CHANNELS * pixels];
     // From -1 at the first pixel to 1 at the last.
     let coordinate = |i: usize| 2.0 * i as f32 / (side - 1) as f32 - 1.0;
+    let (colors, coordinates) = view.split_at_mut(COLORS * pixels);
+    planes.sample(colors, side, place);
     for i in 0..pixels {
-        let (y, x) = (i / side, i % side);
-        let (at_y, at_x) = place(y, x);
-        for (channel, color) in planes.bilinear(at_y, at_x).into_iter().enumerate() {
-            view[channel * pixels + i] = color;
-        }
-        view[COLORS * pixels + i] = coordinate(x);
-        view[(COLORS + 1) * pixels + i] = coordinate(y);
+        coordinates[i] = coordinate(i % side);
+        coordinates[pixels + i] = coordinate(i / side);
     }
     view
 }

@@ -44,8 +44,7 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     }
     let theirs = PostgresStudy::identity(&args.study)?;
     // First of all: another version may read recipe and data in another way.
-    let (data, recipe, arithmetic) = (theirs.data.clone(), theirs.recipe.clone(), theirs.arithmetic.clone());
-    theirs.check(&Identity::new(&theirs.task, data, recipe, arithmetic))?;
+    theirs.check(&theirs.by_this_program())?;
     let judge = tasks::judge(&theirs.task, &theirs.recipe, args.data.as_deref())
         .with_context(|| format!("{}: cannot work for this study", args.study))?;
     let mine = Identity::new(&theirs.task, judge.checksum(), judge.recipe()?, judge.arithmetic());

@@ -23,6 +23,11 @@ impl Identity {
         Self { version: env!("LOSSMITH_BUILD").to_owned(), task: task.to_owned(), data, recipe, arithmetic }
     }
 
+    /// The same work by this program.
+    pub fn by_this_program(&self) -> Self {
+        Self::new(&self.task, self.data.clone(), self.recipe.clone(), self.arithmetic.clone())
+    }
+
     /// Compares a worker's identity with that of the study.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ use pulp::{Simd, WithSimd};
 use super::bf16::{self, Side, Unit};
 use super::positions::Positions;
 use super::simd::dispatch;
+use super::slices::row_starts;
 pub use super::winograd::Scratch;
 use super::winograd::Winograd;
 
@@ -190,15 +191,13 @@ impl Conv {
         self.winograd.is_some()
     }
 
-    /// The same convolution with bf16 operands where that gains: with channels enough, by tiles (rounded after the
-    /// transform) or by positions. Weights are to be packed anew.
-    #[must_use]
-    pub fn with_unit(mut self, unit: Option<Unit>) -> Self {
+    /// From now on with bf16 operands where that gains: with channels enough, by tiles (rounded after the transform) or by
+    /// positions. Weights are to be packed anew.
+    pub fn multiply_by(&mut self, unit: Option<Unit>) {
         let channels = [self.input.channels, self.output.channels];
         let gains = channels.iter().all(|c| *c >= LEAST_CHANNELS && c.is_multiple_of(2))
             && (self.winograd.is_some() || self.positions.is_some());
         self.unit = unit.filter(|_| gains);
-        self
     }
 
     /// Puts weights into the order in which [`forward`](Self::forward) reads them.
@@ -222,7 +221,7 @@ impl Conv {
         packed.resize(1, self.unit);
         let (out, channels) = (self.output.channels, self.input.channels);
         if let [panels] = &mut *packed.halves {
-            return pack_turned(weights, (channels, out), panels, &mut scratch.words);
+            return pack_turned(weights, (channels, out), panels, &mut scratch.halves);
         }
         let taps = self.kernel * self.kernel;
         packed.panels[0].fill(taps * out, channels, |k, panel, i| {
@@ -323,12 +322,11 @@ impl Conv {
         (weights, bias): (&mut [f32], &mut [f32]),
         scratch: &mut Scratch,
     ) {
-        // Products of bf16 operands that need no sum to add to begin by themselves.
-        let begins = self.winograd.is_none() && self.unit.is_some();
         if fresh {
             bias.fill(0.0);
         }
-        if fresh && !begins {
+        // By positions each tap begins by itself.
+        if fresh && (self.winograd.is_some() || self.positions.is_none()) {
             weights.fill(0.0);
         }
         let (out, rows) = (self.output.channels, images * self.output.pixels());
@@ -379,36 +377,16 @@ impl Packed {
 
 /// Packs weights `[kernel, kernel, channels, out]`, windows turned round, with channels as columns. `out` is even, so that each
 /// tap begins with a word.
-fn pack_turned(weights: &[f32], (channels, out): (usize, usize), panels: &mut bf16::Panels, words: &mut Vec<u32>) {
-    let starts: Vec<usize> = (0..channels).map(|channel| channel * out).collect();
+fn pack_turned(
+    weights: &[f32],
+    (channels, out): (usize, usize),
+    panels: &mut bf16::Panels,
+    scratch: &mut bf16::Scratch,
+) {
+    let starts = row_starts(channels, out);
     panels.resize(weights.len() / channels, channels);
     for (tap, values) in weights.chunks_exact(channels * out).rev().enumerate() {
-        panels.set(tap * out / 2, Side::Lines { values, starts: &starts }, out, words);
-    }
-}
-
-/// Weights `[kernel, kernel, channels, out]` as `[kernel, kernel, out, channels]`, windows turned round.
-pub(super) fn turn(weights: &[f32], channels: usize, out: usize, turned: &mut Vec<f32>) {
-    turned.resize(weights.len(), 0.0);
-    let plane = channels * out;
-    for (from, to) in weights.chunks_exact(plane).zip(turned.chunks_exact_mut(plane).rev()) {
-        transpose(from, channels, out, to);
-    }
-}
-
-/// Exchanges rows and columns of a matrix, in squares: lines that are far apart meet in the cache.
-pub(super) fn transpose(from: &[f32], rows: usize, columns: usize, to: &mut [f32]) {
-    const SIDE: usize = 16;
-    for top in (0..rows).step_by(SIDE) {
-        for left in (0..columns).step_by(SIDE) {
-            for column in left..(left + SIDE).min(columns) {
-                let count = SIDE.min(rows - top);
-                let to = &mut to[column * rows + top..][..count];
-                for (value, row) in to.iter_mut().zip(top..) {
-                    *value = from[row * columns + column];
-                }
-            }
-        }
+        panels.set(tap * out / 2, Side::Lines { values, starts: &starts }, out, scratch);
     }
 }
 

@@ -5,7 +5,7 @@
 use gemm::Parallelism;
 
 use super::bf16::{self, Right, Side, Start, Target, Unit};
-use super::conv::transpose;
+use super::slices::{row_starts, transpose};
 use super::vectorized;
 
 /// With fewer inputs or outputs, rounding costs more than faster products save.
@@ -105,14 +105,11 @@ impl Products {
             return multiply(Matrix::new(input, images, inputs), weights.transposed(), output);
         };
         // The other way round: so the weights, which are the most, are paired where they lie.
-        let (left, right) = (rows(outputs, inputs), rows(images, inputs));
-        let left = Side::Lines { values: weights, starts: &left };
-        let right = Right::Side(Side::Lines { values: input, starts: &right });
+        let (left, right) = (row_starts(outputs, inputs), row_starts(images, inputs));
+        let sides = (Side::Lines { values: weights, starts: &left }, Side::Lines { values: input, starts: &right });
         let Scratch { halves, turned } = scratch;
         turned.resize(outputs * images, 0.0);
-        let (places, start) = (rows(outputs, images), Start::Zero);
-        let target = Target { values: turned, places: &places, columns: images, start, relu: false };
-        bf16::multiply(unit, left, right, inputs, target, halves);
+        in_halves(unit, sides, inputs, (turned, outputs, images), halves);
         transpose(turned, outputs, images, output);
     }
 
@@ -126,12 +123,9 @@ impl Products {
             let gradient = Matrix::new(gradient, images, outputs).transposed();
             return multiply(gradient, Matrix::new(input, images, inputs), product);
         };
-        let (left, right) = (rows(images, outputs), rows(images, inputs));
-        let left = Side::Depths { values: gradient, starts: &left };
-        let right = Right::Side(Side::Depths { values: input, starts: &right });
-        let (places, start) = (rows(outputs, inputs), Start::Zero);
-        let target = Target { values: product, places: &places, columns: inputs, start, relu: false };
-        bf16::multiply(unit, left, right, images, target, &mut scratch.halves);
+        let (left, right) = (row_starts(images, outputs), row_starts(images, inputs));
+        let sides = (Side::Depths { values: gradient, starts: &left }, Side::Depths { values: input, starts: &right });
+        in_halves(unit, sides, images, (product, outputs, inputs), &mut scratch.halves);
     }
 
     /// `product = gradient weights`, the gradient of the input.
@@ -144,18 +138,23 @@ impl Products {
             let gradient = Matrix::new(gradient, images, outputs);
             return multiply(gradient, Matrix::new(weights, outputs, inputs), product);
         };
-        let (left, right) = (rows(images, outputs), rows(outputs, inputs));
-        let left = Side::Lines { values: gradient, starts: &left };
-        let right = Right::Side(Side::Depths { values: weights, starts: &right });
-        let (places, start) = (rows(images, inputs), Start::Zero);
-        let target = Target { values: product, places: &places, columns: inputs, start, relu: false };
-        bf16::multiply(unit, left, right, outputs, target, &mut scratch.halves);
+        let (left, right) = (row_starts(images, outputs), row_starts(outputs, inputs));
+        let sides = (Side::Lines { values: gradient, starts: &left }, Side::Depths { values: weights, starts: &right });
+        in_halves(unit, sides, outputs, (product, images, inputs), &mut scratch.halves);
     }
 }
 
-/// Where the rows of a matrix start.
-fn rows(count: usize, size: usize) -> Vec<usize> {
-    (0..count).map(|row| row * size).collect()
+/// A product of bf16 operands over `depth`, as a matrix of `rows` x `columns`.
+fn in_halves(
+    unit: Unit,
+    (left, right): (Side<'_>, Side<'_>),
+    depth: usize,
+    (values, rows, columns): (&mut [f32], usize, usize),
+    scratch: &mut bf16::Scratch,
+) {
+    let places = row_starts(rows, columns);
+    let target = Target { values, places: &places, columns, start: Start::Zero, relu: false };
+    bf16::multiply(unit, left, Right::Side(right), depth, target, scratch);
 }
 
 /// Adds the bias to each row, and takes the positive part with `relu`.

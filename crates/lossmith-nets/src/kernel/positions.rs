@@ -8,6 +8,7 @@ use std::ops::Range;
 use super::bf16::{self, Right, Side, Start, Target, Unit};
 use super::conv::{Correlate, Layout, Outer, Packed, Scratch, Window};
 use super::simd::dispatch;
+use super::slices::row_starts;
 
 /// A convolution by positions.
 #[derive(Clone, Debug)]
@@ -117,8 +118,7 @@ impl Positions {
         }
     }
 
-    /// Adds the gradients of the weights: tap by tap, over the pixels at which it lies inside. With a unit, `fresh` sums begin at
-    /// zero; without, they are zero already.
+    /// Adds the gradients of the weights: tap by tap, over the pixels at which it lies inside; `fresh` sums begin at zero.
     pub fn outer(
         &self,
         images: usize,
@@ -134,7 +134,7 @@ impl Positions {
             (0..out).filter(move |at| (pad..pad + size).contains(&(at + tap))).collect::<Vec<_>>()
         };
         let plane = from.channels * of.channels;
-        let channels: Vec<usize> = (0..from.channels).map(|channel| channel * of.channels).collect();
+        let channels = row_starts(from.channels, of.channels);
         for (tap, weights) in weights.chunks_exact_mut(plane).enumerate() {
             let (ky, kx) = (tap / kernel, tap % kernel);
             let (down, across) = (inside(ky, self.output.0, self.input.0), inside(kx, self.output.1, self.input.1));
@@ -145,6 +145,10 @@ impl Positions {
                     gradients.push(n * of.len() + of.at(y, x));
                 }
             }
+            // A product of bf16 operands of some depth begins by itself.
+            if fresh && (unit.is_none() || windows.is_empty()) {
+                weights.fill(0.0);
+            }
             let Some(unit) = unit else {
                 let sizes = (from.channels, of.channels);
                 dispatch(Outer::matrix((&windows, source), (&gradients, gradient), sizes, weights));
@@ -152,9 +156,6 @@ impl Positions {
             };
             let left = Side::Depths { values: source, starts: &windows };
             let right = Right::Side(Side::Depths { values: gradient, starts: &gradients });
-            if fresh && windows.is_empty() {
-                weights.fill(0.0);
-            }
             let (start, columns) = (if fresh { Start::Zero } else { Start::Old }, of.channels);
             let target = Target { values: weights, places: &channels, columns, start, relu: false };
             bf16::multiply(unit, left, right, windows.len(), target, &mut scratch.halves);

@@ -15,8 +15,9 @@
 use pulp::{Simd, WithSimd};
 
 use super::bf16::{self, Right, Side, Start, Target, Unit};
-use super::conv::{Correlate, Layout, Outer, Packed, Window, load, store, turn};
+use super::conv::{Correlate, Layout, Outer, Packed, Window, load, store};
 use super::simd::dispatch;
+use super::slices::{grow, row_starts, transpose};
 use super::vectorized;
 
 /// The side of an input tile, which is the number of points.
@@ -40,8 +41,7 @@ pub struct Scratch {
     weights: Vec<f32>,
     half: Vec<f32>,
     /// Weights with windows turned round.
-    pub(super) turned: Vec<f32>,
-    pub(super) words: Vec<u32>,
+    turned: Vec<f32>,
     /// Blocks of bf16 operands.
     pub(super) halves: bf16::Scratch,
 }
@@ -172,7 +172,7 @@ impl Winograd {
     ) {
         let grid = Grid::new(of, self.side());
         let plane = self.channels * self.out;
-        let places: Vec<usize> = (0..self.channels).map(|channel| channel * self.out).collect();
+        let places = row_starts(self.channels, self.out);
         let Scratch { input, output, weights: sums, half, halves, .. } = scratch;
         if unit.is_some() {
             // The first products begin the sums.
@@ -236,10 +236,12 @@ fn zeros(values: &mut Vec<f32>, size: usize) {
     values.resize(size, 0.0);
 }
 
-/// Makes room; what the room holds is written before it is read.
-fn grow(values: &mut Vec<f32>, size: usize) {
-    if values.len() < size {
-        values.resize(size, 0.0);
+/// Weights `[kernel, kernel, channels, out]` as `[kernel, kernel, out, channels]`, windows turned round.
+fn turn(weights: &[f32], channels: usize, out: usize, turned: &mut Vec<f32>) {
+    turned.resize(weights.len(), 0.0);
+    let plane = channels * out;
+    for (from, to) in weights.chunks_exact(plane).zip(turned.chunks_exact_mut(plane).rev()) {
+        transpose(from, channels, out, to);
     }
 }
 

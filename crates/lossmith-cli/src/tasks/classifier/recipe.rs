@@ -56,11 +56,8 @@ pub struct Train {
 
 /// The names of [`Precision`], with the key in the error.
 fn precision<'de, D: Deserializer<'de>>(found: D) -> Result<Precision, D::Error> {
-    match String::deserialize(found)?.as_str() {
-        "f32" => Ok(Precision::F32),
-        "bf16" => Ok(Precision::Bf16),
-        other => Err(D::Error::custom(format!("train.precision: there is no '{other}'; there is: f32, bf16"))),
-    }
+    let name = String::deserialize(found)?;
+    name.parse().map_err(|e| D::Error::custom(format!("train.precision: {e}")))
 }
 
 impl Recipe {

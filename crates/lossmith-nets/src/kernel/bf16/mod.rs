@@ -19,6 +19,7 @@ mod tiles;
 mod tiles_x86;
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,18 @@ pub enum Precision {
     F32,
     /// In bf16, where the processor multiplies that faster and the product is large enough to gain by it.
     Bf16,
+}
+
+impl FromStr for Precision {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "f32" => Ok(Self::F32),
+            "bf16" => Ok(Self::Bf16),
+            other => Err(format!("there is no '{other}'; there is: f32, bf16")),
+        }
+    }
 }
 
 impl Precision {

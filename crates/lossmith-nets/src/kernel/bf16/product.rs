@@ -4,6 +4,7 @@ use super::Unit;
 use super::round::{across, along, turn};
 #[cfg(any(target_arch = "x86_64", test))]
 use super::tiles;
+use crate::kernel::slices::{grow, row_starts};
 
 /// The rows of one register tile of dot products.
 pub(super) const TILE: usize = 6;
@@ -104,9 +105,9 @@ pub(super) fn panels(columns: usize) -> impl Iterator<Item = (usize, usize)> {
 impl Panels {
     /// Packs a matrix of `columns` columns, row by row along the depth.
     pub fn pack(&mut self, values: &[f32], columns: usize) {
-        let starts: Vec<usize> = (0..values.len() / columns).map(|k| k * columns).collect();
+        let starts = row_starts(values.len() / columns, columns);
         self.resize(starts.len(), columns);
-        self.set(0, Side::Depths { values, starts: &starts }, starts.len(), &mut Vec::new());
+        self.set(0, Side::Depths { values, starts: &starts }, starts.len(), &mut Scratch::default());
     }
 
     /// Makes room for so many numbers of depth.
@@ -122,13 +123,13 @@ impl Panels {
     ///
     /// # Panics
     /// If there is no room.
-    pub fn set(&mut self, word: usize, side: Side<'_>, count: usize, turned: &mut Vec<u32>) {
+    pub fn set(&mut self, word: usize, side: Side<'_>, count: usize, scratch: &mut Scratch) {
         for (column, width) in panels(self.columns) {
             let valid = (width * LANES).min(self.columns - column);
             let panel = &mut self.words[column * self.depth..][..self.depth * width * LANES];
             for k in (0..count).step_by(2 * DEPTH) {
                 let room = &mut panel[(word + k / 2) * width * LANES..];
-                pack_right(side, (column, valid, width), k, (count - k).min(2 * DEPTH), room, turned);
+                pack_right(side, (column, valid, width), k, (count - k).min(2 * DEPTH), room, &mut scratch.turned);
             }
         }
     }
@@ -214,13 +215,6 @@ fn run(unit: Unit, block: Block<'_>, places: &[usize], columns: usize, target: &
 /// Words from one row of a block's left side to the next: whole tiles.
 fn pitch(words: usize) -> usize {
     words.next_multiple_of(TILE_DEPTH)
-}
-
-/// Makes room; what the room holds is written before it is read.
-fn grow(words: &mut Vec<u32>, size: usize) {
-    if words.len() < size {
-        words.resize(size, 0);
-    }
 }
 
 fn pack_left(unit: Unit, side: Side<'_>, first: usize, rows: usize, k: usize, count: usize, scratch: &mut Scratch) {

@@ -6,9 +6,8 @@ use std::arch::x86_64::{
     _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
 };
 
-/// Values or words in a register.
 #[cfg(target_arch = "x86_64")]
-const LANES: usize = 16;
+use super::product::LANES;
 
 /// The nearest bf16, of two equally near ones the even one. As the instructions do it: a magnitude below the normal
 /// numbers becomes zero of its sign, one beyond the largest infinity, and what is not a number stays so.

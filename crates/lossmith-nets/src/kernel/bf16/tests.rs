@@ -275,7 +275,8 @@ impl Case {
 
     /// The output, and the gradients of input and weights.
     fn results(&self, unit: Option<Unit>) -> [Vec<f32>; 3] {
-        let conv = self.conv.clone().with_unit(unit);
+        let mut conv = self.conv.clone();
+        conv.multiply_by(unit);
         let (mut packed, mut scratch) = (Packed::default(), conv::Scratch::default());
         let bias = vec![0.0; conv.output.channels];
         let mut output = vec![0.0; conv.output.len()];
