@@ -137,7 +137,7 @@ fn a_saved_run_goes_on_as_if_it_had_never_stopped() {
 
         // Saved before asking, between asking and telling, and after telling.
         resumed = serde_json::from_str(&saved(&resumed)).unwrap();
-        let candidates = resumed.ask();
+        let candidates = resumed.ask().to_vec();
         resumed = serde_json::from_str(&saved(&resumed)).unwrap();
         assert_eq!(resumed.ask(), candidates);
         let values: Vec<f64> = candidates.iter().map(|x| rosenbrock(x)).collect();
@@ -212,7 +212,7 @@ fn invalid_values_rank_last_and_teach_nothing_alone() {
     assert!(es.best().unwrap().value < 1e-6, "{:?}", es.best());
 
     let mut es = CmaEs::new(vec![1.0; 4], 0.5, 5, Settings::default()).unwrap();
-    let first = es.ask();
+    let first = es.ask().to_vec();
     es.tell(&vec![f64::INFINITY; first.len()]).unwrap();
     assert_eq!((es.mean(), es.sigma(), es.best()), (&[1.0; 4][..], 0.5, None));
     assert_ne!(es.ask(), first);

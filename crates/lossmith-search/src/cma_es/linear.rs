@@ -1,6 +1,24 @@
-//! The few operations on vectors that CMA-ES is made of.
+//! The few operations on vectors that CMA-ES is made of. Those marked to be inlined always are compiled for the vectors of
+//! whatever calls them.
+
+use pulp::{Arch, Simd, WithSimd};
+
+/// Compiles `work` once per instruction set and calls it for the widest vectors that the processor has. It is to be marked
+/// `#[inline(always)]`, and so is what it calls; nothing is fused, so the bits are the same.
+pub(super) fn vectorized<R>(work: impl FnOnce() -> R) -> R {
+    struct Plain<F>(F);
+    impl<R, F: FnOnce() -> R> WithSimd for Plain<F> {
+        type Output = R;
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> R {
+            (self.0)()
+        }
+    }
+    Arch::new().dispatch(Plain(work))
+}
 
 /// The inner product, summed in four lanes in a fixed order, so that it is fast and always the same.
+#[inline(always)]
 pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
     let mut lanes = [0.0; 4];
     let (a4, a1) = a.as_chunks::<4>();
@@ -15,6 +33,7 @@ pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
 }
 
 /// `to += factor * what`.
+#[inline(always)]
 pub(super) fn add_scaled(to: &mut [f64], factor: f64, what: &[f64]) {
     for (a, b) in to.iter_mut().zip(what) {
         *a += factor * b;
@@ -22,6 +41,7 @@ pub(super) fn add_scaled(to: &mut [f64], factor: f64, what: &[f64]) {
 }
 
 /// The Euclidean length.
+#[inline(always)]
 pub(super) fn norm(a: &[f64]) -> f64 {
     dot(a, a).sqrt()
 }

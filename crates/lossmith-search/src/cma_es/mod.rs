@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Stream;
 use constants::{Constants, default_population};
-use linear::{add_scaled, dot, identity, mirror, norm};
+use linear::{add_scaled, dot, identity, mirror, norm, vectorized};
 
 /// The largest dimension; the covariance matrix has its square.
 pub const MAX_DIMENSION: usize = 2_000;
@@ -157,13 +157,16 @@ impl CmaEs {
     }
 
     /// The candidates of this generation; the same ones until [`tell`](Self::tell) is called.
-    pub fn ask(&mut self) -> Vec<Vec<f64>> {
+    pub fn ask(&mut self) -> &[Vec<f64>] {
         if self.state.asked.is_none() {
             self.decompose_if_due();
-            let candidates = (0..self.population_size()).map(|_| self.sample()).collect();
+            let candidates = vectorized(
+                #[inline(always)]
+                || self.sample_all(),
+            );
             self.state.asked = Some(candidates);
         }
-        self.state.asked.clone().unwrap_or_default()
+        self.state.asked.as_deref().unwrap_or_default()
     }
 
     /// Takes the values of the candidates, in the order in which they were asked; smaller is better.
@@ -192,7 +195,10 @@ impl CmaEs {
             return Ok(());
         }
         self.remember(&candidates, values, &order);
-        self.update(&candidates, &order);
+        vectorized(
+            #[inline(always)]
+            || self.update(&candidates, &order),
+        );
         Ok(())
     }
 
@@ -242,7 +248,17 @@ impl CmaEs {
         stop::stop(self)
     }
 
+    #[inline(always)]
+    fn sample_all(&mut self) -> Vec<Vec<f64>> {
+        let mut candidates = Vec::with_capacity(self.population_size());
+        for _ in 0..self.population_size() {
+            candidates.push(self.sample());
+        }
+        candidates
+    }
+
     /// A candidate within the bounds: drawn again while it lies outside, at last moved inside.
+    #[inline(always)]
     fn sample(&mut self) -> Vec<f64> {
         let mut x = draw(&mut self.state);
         let Some(bounds) = &self.settings.bounds else { return x };
@@ -260,13 +276,18 @@ impl CmaEs {
     }
 
     /// Equations 41 to 47.
+    #[inline(always)]
     fn update(&mut self, candidates: &[Vec<f64>], order: &[usize]) {
         let Self { constants: k, state: s, .. } = self;
         let n = s.mean.len();
 
         // y_i:lambda = (x_i - m) / sigma, best first, one row each; recomputed because repaired candidates moved.
-        let steps: Vec<f64> =
-            order.iter().flat_map(|&i| candidates[i].iter().zip(&s.mean).map(|(x, m)| (x - m) / s.sigma)).collect();
+        let mut steps = vec![0.0; n * candidates.len()];
+        for (step, &i) in steps.chunks_exact_mut(n).zip(order) {
+            for ((y, x), m) in step.iter_mut().zip(&candidates[i]).zip(&s.mean) {
+                *y = (x - m) / s.sigma;
+            }
+        }
 
         // Equations 41 and 42, with c_m = 1 (equation 54).
         let mut step = vec![0.0; n];
@@ -369,17 +390,22 @@ impl CmaEs {
 }
 
 /// Equations 38 to 40: x = m + sigma B D z.
+#[inline(always)]
 fn draw(s: &mut State) -> Vec<f64> {
     let n = s.mean.len();
-    let mut y = vec![0.0; n];
+    let mut x = vec![0.0; n];
     for (scale, direction) in s.scales.iter().zip(s.basis.chunks_exact(n)) {
         let z: f64 = StandardNormal.sample(&mut s.stream);
-        add_scaled(&mut y, z * scale, direction);
+        add_scaled(&mut x, z * scale, direction);
     }
-    y.iter().zip(&s.mean).map(|(y, m)| m + s.sigma * y).collect()
+    for (x, m) in x.iter_mut().zip(&s.mean) {
+        *x = m + s.sigma * *x;
+    }
+    x
 }
 
 /// C^(-1/2) y = B D^(-1) B' y.
+#[inline(always)]
 fn whiten(basis: &[f64], scales: &[f64], y: &[f64]) -> Vec<f64> {
     let mut white = vec![0.0; y.len()];
     for (direction, scale) in basis.chunks_exact(y.len()).zip(scales) {
@@ -389,6 +415,7 @@ fn whiten(basis: &[f64], scales: &[f64], y: &[f64]) -> Vec<f64> {
 }
 
 /// |C^(-1/2) y|^2, never 0.
+#[inline(always)]
 fn whitened_square(basis: &[f64], scales: &[f64], y: &[f64]) -> f64 {
     let squares = basis.chunks_exact(y.len()).zip(scales).map(|(direction, scale)| (dot(direction, y) / scale).powi(2));
     squares.sum::<f64>().max(f64::MIN_POSITIVE)

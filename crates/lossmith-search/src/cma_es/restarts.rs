@@ -91,7 +91,7 @@ impl Restarts {
     }
 
     /// The candidates of this generation; the same ones until [`tell`](Self::tell) is called.
-    pub fn ask(&mut self) -> Vec<Vec<f64>> {
+    pub fn ask(&mut self) -> &[Vec<f64>] {
         self.run.ask()
     }
 
