@@ -9,7 +9,7 @@
 //! | `label/NAME.png` (or `labels/`, `mask/`, `masks/`) | `image/NAME` (or `images/`), the same endings |
 //! | the column `label` of `index.csv` | its column `image`; `split` names the part |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -310,27 +310,40 @@ pub fn find_labels(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
     Ok(named)
 }
 
-/// The pictures of a folder: of those that [`find`] knows, or else every PNG and JPEG that is no label image.
+/// The pictures of a folder, labelled or not: every PNG and JPEG that is no label image; those of the index if there is one.
 ///
 /// # Errors
 /// No such folder, or no picture in it.
 pub fn find_pictures(folder: &Path) -> Result<Vec<PathBuf>> {
-    let known: Vec<PathBuf> =
-        find(folder).map_or_else(|_| Vec::new(), |f| f.into_iter().filter_map(|f| f.picture).collect());
-    if !known.is_empty() {
-        return Ok(known);
-    }
-    let all = every_file(folder)?;
-    let is_picture = |p: &PathBuf| {
-        let known = |e: &std::ffi::OsStr| PICTURE_TYPES.iter().any(|t| e.eq_ignore_ascii_case(t));
-        p.extension().is_some_and(known) && as_label(folder, p).is_none()
+    let mut pictures: Vec<PathBuf> = match find(folder) {
+        Ok(samples) => samples.into_iter().filter_map(|f| f.picture).chain(find_unlabelled(folder)?).collect(),
+        Err(_) => {
+            let all = every_file(folder)?;
+            all.into_iter().filter(|p| is_picture(p) && as_label(folder, p).is_none()).collect()
+        }
     };
-    let pictures: Vec<PathBuf> = all.iter().filter(|p| is_picture(p)).cloned().collect();
     if pictures.is_empty() {
-        let message = format!("none of its {} files is a picture; looked for .png, .jpg, .jpeg", all.len());
+        let message = "none of its files is a picture; looked for .png, .jpg, .jpeg that is no label image";
         return Err(DataError::content(folder, message));
     }
+    pictures.sort();
     Ok(pictures)
+}
+
+/// The pictures in which nobody has marked instances: no label image, nor the picture of one. None where an index chooses,
+/// or where there are no label images at all.
+///
+/// # Errors
+/// No such folder, or one that may not be read.
+pub fn find_unlabelled(folder: &Path) -> Result<Vec<PathBuf>> {
+    let all = every_file(folder)?;
+    if read_index(folder).is_ok_and(|index| index.is_some()) {
+        return Ok(Vec::new());
+    }
+    let Ok(samples) = find(folder) else { return Ok(Vec::new()) };
+    let known: BTreeSet<&Path> =
+        samples.iter().flat_map(|f| [Some(&f.label), f.picture.as_ref()]).flatten().map(PathBuf::as_path).collect();
+    Ok(all.iter().filter(|path| is_picture(path) && !known.contains(path.as_path())).cloned().collect())
 }
 
 /// Reads one sample.
@@ -393,6 +406,10 @@ fn walk(folder: &Path, depth: usize, all: &mut Vec<PathBuf>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn is_picture(path: &Path) -> bool {
+    path.extension().is_some_and(|e| PICTURE_TYPES.iter().any(|t| e.eq_ignore_ascii_case(t)))
 }
 
 /// The sample whose label this file is, if it is one.
@@ -490,6 +507,21 @@ mod tests {
             encoder.set_palette(vec![7; 3 * 16]);
         }
         encoder.write_header().unwrap().write_image_data(bytes).unwrap();
+    }
+
+    #[test]
+    fn pictures_without_labels_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        write_picture(&at("a_image.png"), &grey(1, 1)).unwrap();
+        assert_eq!(find_unlabelled(folder.path()).unwrap(), [PathBuf::new(); 0], "no label image at all");
+        write_labels(&at("a_label.png"), &labels(1, 1, &[1])).unwrap();
+        assert_eq!(find_unlabelled(folder.path()).unwrap(), [PathBuf::new(); 0]);
+        write_picture(&at("b_image.png"), &grey(1, 1)).unwrap();
+        assert_eq!(find_unlabelled(folder.path()).unwrap(), [at("b_image.png")]);
+        fs::write(at("index.csv"), "image,label\na_image.png,a_label.png\n").unwrap();
+        assert_eq!(find_unlabelled(folder.path()).unwrap(), [PathBuf::new(); 0], "the index chooses");
+        assert!(find_unlabelled(&at("nowhere")).is_err());
     }
 
     #[test]

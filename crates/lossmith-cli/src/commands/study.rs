@@ -41,7 +41,7 @@ fn list(studies: &[Progress]) -> String {
                 study.trials.iter().filter(|(state, _)| ["queued", "running"].contains(&state.as_str()) == open);
             states.map(|(_, n)| n).sum::<i64>().to_string()
         };
-        let best = study.best.map_or_else(|| "-".to_owned(), |best| best.to_string());
+        let best = study.best.map_or_else(|| "-".to_owned(), fitness);
         let row = [study.study.clone(), study.task.clone(), state(study).to_owned(), study.stage.to_string()];
         table.row(row.into_iter().chain([count(false), count(true), best]));
     }
@@ -52,13 +52,19 @@ fn state(progress: &Progress) -> &'static str {
     if progress.finished { "finished" } else { "running" }
 }
 
+/// As many digits as `search` shows.
+fn fitness(value: f64) -> String {
+    format!("{value:.4}")
+}
+
 fn text(progress: &Progress) -> String {
     let mut text =
         format!("study {} ({}): {}, stage {}\n", progress.study, progress.task, state(progress), progress.stage);
     let counts: Vec<String> = progress.trials.iter().map(|(what, n)| format!("{n} {what}")).collect();
     text += &format!("trainings: {}; {} in the last hour\n", counts.join(", "), progress.outcomes_last_hour);
+    text += &format!("program {}, arithmetic {}\n", progress.version, progress.arithmetic);
     if let Some(best) = progress.best {
-        text += &format!("best fitness: {best}\n");
+        text += &format!("best fitness: {}\n", fitness(best));
     }
     if !progress.leases.is_empty() {
         let mut table = Table::new(["worker", "training", "attempt", "lease"]);
@@ -88,6 +94,8 @@ mod tests {
         let progress = Progress {
             study: "mnist".into(),
             task: "classifier".into(),
+            version: "0.1.0+ab12".into(),
+            arithmetic: "f32".into(),
             stage: 3,
             finished: false,
             trials: [("done".to_owned(), 240), ("running".to_owned(), 1)].into(),
@@ -98,11 +106,12 @@ mod tests {
                 attempt: 1,
                 error: "out of memory".into(),
             }],
-            best: Some(0.9875),
+            best: Some(0.98754999),
             outcomes_last_hour: 80,
         };
         let expected = "study mnist (classifier): running, stage 3\n\
             trainings: 240 done, 1 running; 80 in the last hour\n\
+            program 0.1.0+ab12, arithmetic f32\n\
             best fitness: 0.9875\n\n\
             worker    training  attempt  lease\n\
             ada:12:0       3.7        2   41 s\n\n\

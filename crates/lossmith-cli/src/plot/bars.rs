@@ -1,7 +1,7 @@
 //! Values with error bars, one row each: bars where the axis begins at zero, points where it does not (a bar cut off at its
 //! foot would lie about its length). A published value stands as a diamond in the same row.
 
-use super::{Anchor, Axis, COLOURS, Drawing, append, cut, escape, line, number, short, text};
+use super::{Anchor, Axis, COLOURS, Drawing, append, cut, escape, line, number, short, text, text_width};
 
 const WIDTH: f64 = 400.0;
 const ROW: f64 = 40.0;
@@ -35,7 +35,8 @@ pub struct Bars {
 impl Bars {
     /// Draws the chart.
     pub fn draw(&self) -> Drawing {
-        let (left, right, foot) = (20.0, WIDTH - 24.0, 6.0 + ROW * self.rows.len() as f64);
+        let figures = self.rows.iter().map(|r| text_width(&number(r.value))).fold(0.0, f64::max);
+        let (left, right, foot) = (20.0, WIDTH - 24.0 - figures, 6.0 + ROW * self.rows.len() as f64);
         let values = self.rows.iter().flat_map(|r| {
             [Some(r.value), r.spread.map(|s| s.0), r.spread.map(|s| s.1), r.published].into_iter().flatten()
         });
@@ -47,7 +48,7 @@ impl Bars {
             line(&mut body, "rule", (at, 6.0), (at, foot));
             text(&mut body, (at, foot + 16.0), Anchor::Middle, "soft", &label);
         }
-        text(&mut body, (WIDTH / 2.0, foot + 33.0), Anchor::Middle, "soft", self.axis.label());
+        text(&mut body, ((left + right) / 2.0, foot + 33.0), Anchor::Middle, "soft", self.axis.label());
         for (at, row) in self.rows.iter().enumerate() {
             let top = 6.0 + ROW * at as f64;
             append(

@@ -92,7 +92,7 @@ fn compared(comparison: &Comparison, metric: &str, colours: &Colours<'_>) -> Mar
     html! {
         section.wide {
             h2 { (comparison.condition) }
-            @if !comparison.verdict.is_empty() { p.verdict { (comparison.verdict) } }
+            @if !comparison.verdict.is_empty() { p.verdict { (as_sentence(&comparison.verdict)) } }
             div.beside {
             @if !bars.rows.is_empty() {
                 (figure(&bars.draw(), "Mean over the seeds, with one standard deviation to each side.", html! {}))
@@ -120,6 +120,12 @@ fn compared(comparison: &Comparison, metric: &str, colours: &Colours<'_>) -> Mar
             ))
         }
     }
+}
+
+/// A verdict as a sentence of its own; the name of a loss at its beginning stays as it is.
+fn as_sentence(verdict: &str) -> String {
+    let begun = verdict.strip_prefix("nobody").map_or(verdict.to_owned(), |rest| format!("Nobody{rest}"));
+    if begun.ends_with('.') { begun } else { begun + "." }
 }
 
 fn searched(generations: &[Generation], savings: &str, metric: &str) -> Markup {

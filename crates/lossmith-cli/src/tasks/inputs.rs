@@ -1,6 +1,6 @@
-//! What a user names as input of `predict`: pictures and folders of pictures.
+//! What a user names as input: pictures and folders of pictures.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use lossmith_data::label_images;
@@ -23,6 +23,19 @@ pub fn pictures(inputs: &[PathBuf]) -> anyhow::Result<Vec<(String, PathBuf)>> {
         }
     }
     Ok(pictures)
+}
+
+/// Says which pictures of a folder of label images take no part, because nobody has marked instances in them.
+pub fn warn_of_unlabelled(folder: &Path) -> anyhow::Result<()> {
+    let left_out = label_images::find_unlabelled(folder)?;
+    if let Some(first) = left_out.first() {
+        tracing::warn!(
+            "{} pictures have no label image and are left out; the first: {}",
+            left_out.len(),
+            first.display()
+        );
+    }
+    Ok(())
 }
 
 /// A picture's name without what marks it as a picture.

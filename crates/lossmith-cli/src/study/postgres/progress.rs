@@ -16,6 +16,10 @@ pub struct Progress {
     pub study: String,
     /// What is searched.
     pub task: String,
+    /// The program that works on it.
+    pub version: String,
+    /// What multiplies: `f32`, or a unit for bf16.
+    pub arithmetic: String,
     /// The stage under way; -1 before the first.
     pub stage: i64,
     /// Whether it has ended.
@@ -90,7 +94,8 @@ fn of_study(link: &mut Link, study: i64) -> Result<Progress, postgres::Error> {
                 (SELECT max(fitness) FROM lossmith_outcome o JOIN lossmith_trial t USING (study, stage, place)
                  WHERE o.study = $1 AND fitness < 'infinity' AND trial::json ->> 'part' = 'validation'),
                 (SELECT count(*) FROM lossmith_outcome
-                 WHERE study = $1 AND at > clock_timestamp() - interval '1 hour')
+                 WHERE study = $1 AND at > clock_timestamp() - interval '1 hour'),
+                version, coalesce(to_jsonb(s) ->> 'arithmetic', 'f32') -- a database of an older program lacks the column
          FROM lossmith_study s WHERE id = $1",
         &[&study],
     )?;
@@ -119,6 +124,8 @@ fn of_study(link: &mut Link, study: i64) -> Result<Progress, postgres::Error> {
         finished: head.get(3),
         best: head.get(4),
         outcomes_last_hour: head.get(5),
+        version: head.get(6),
+        arithmetic: head.get(7),
         trials: trials.iter().map(|r| (r.get(0), r.get(1))).collect(),
         leases: leases.iter().map(running).collect(),
         failures: failures.iter().map(failure).collect(),

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::recipe::Presets;
 use crate::run::Run;
+use crate::tasks::inputs;
 
 /// The presets.
 pub const PRESETS: Presets = Presets {
@@ -62,6 +63,7 @@ pub fn data(recipe: &EmbeddingRecipe) -> anyhow::Result<LabelledSet> {
         "rosettes" => made(Kind::Rosettes),
         folder => {
             let found = label_images::read_folder(Path::new(folder))?;
+            inputs::warn_of_unlabelled(Path::new(folder))?;
             ensure!(
                 found.train.iter().any(|sample| sample.labels.instances() > 0),
                 "{folder}: the label images of all {} pictures to train on are background: there is nothing to learn from",

@@ -17,6 +17,7 @@ use lossmith_data::instance_set::{self, InstanceSet};
 use serde::{Deserialize, Serialize};
 
 use crate::recipe::{self, Presets};
+use crate::tasks::inputs;
 
 /// The presets.
 pub const PRESETS: Presets = Presets {
@@ -127,7 +128,11 @@ impl Recipe {
                 ensure!(!self.images.is_empty(), "--data {}: a file needs --images, its folder of pictures", self.data);
                 instance_set::read_file(path, Path::new(&self.images))?
             }
-            _ => instance_set::read(path).with_context(|| format!("--data {}", self.data))?,
+            _ => {
+                let set = instance_set::read(path).with_context(|| format!("--data {}", self.data))?;
+                inputs::warn_of_unlabelled(path)?;
+                set
+            }
         };
         ensure!(!set.train.pictures.is_empty(), "--data {}: no picture to train on", self.data);
         ensure!(!set.test.pictures.is_empty(), "--data {}: no picture to judge by", self.data);
