@@ -7,6 +7,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Pages are written anew this often while a stage is under way.
 const REFRESH: Duration = Duration::from_secs(10);
+/// Where there is no terminal, a long stage says this often how it gets on.
+const SPEAK: Duration = Duration::from_secs(60);
 
 /// Talks about stages of trials.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub struct Talk {
     steps_before: f64,
     /// When a page was last written.
     refreshed: Option<Instant>,
+    /// When something was last said where there is no terminal.
+    spoke: Instant,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -96,6 +100,7 @@ impl Talk {
             trials_before: 0,
             steps_before: 0.0,
             refreshed: None,
+            spoke: now,
         }
     }
 
@@ -107,7 +112,7 @@ impl Talk {
         self.stage = Stage { name: name.to_owned(), trials, steps, found: done, done, steps_to_come: to_come };
         self.bar.finish_and_clear();
         if !self.terminal {
-            tracing::info!("{}", self.pace());
+            self.speak();
             return;
         }
         let style = ProgressStyle::with_template("{msg} [{bar:20}]").expect("a fixed template");
@@ -118,11 +123,30 @@ impl Talk {
 
     /// So many trials of the stage are done.
     pub fn at(&mut self, done: usize) {
+        let more = done > self.stage.done;
         self.stage.done = done;
         self.bar.set_position(done as u64);
         if self.terminal {
             self.bar.set_message(self.pace().to_string());
+        } else if more && self.spoke.elapsed() >= SPEAK {
+            self.speak();
         }
+    }
+
+    /// One more trial of the stage is done.
+    pub fn one_more(&mut self) {
+        self.at(self.stage.done + 1);
+    }
+
+    /// One more trial of the stage turns out to have been done before, which says nothing about the pace.
+    pub fn was_done(&mut self) {
+        self.stage.found += 1;
+        self.one_more();
+    }
+
+    fn speak(&mut self) {
+        tracing::info!("{}", self.pace());
+        self.spoke = Instant::now();
     }
 
     /// How it goes.

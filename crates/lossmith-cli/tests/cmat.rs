@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod comparison;
+
 use std::fs;
 use std::path::Path;
 
@@ -77,12 +79,11 @@ fn make_train_predict_and_explain() {
 }
 
 #[test]
-fn compare_says_who_is_better() {
-    let sizes = ["--set", "data.train=16", "--set", "data.test=6", "--seeds", "2", "--json"];
-    let compare = ["compare", "cmat", "--losses", "cross-entropy,cmat,self-critical"];
-    let (code, out, err) = lossmith(&[&compare[..], &sizes[..], &TINY[..]].concat());
-    assert_eq!(code, 0, "{err}");
-    let found = json(&out);
+fn compare_says_who_is_better_and_goes_on_where_it_was_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let compare = ["compare", "cmat", "--losses", "cross-entropy,cmat,self-critical", "--seeds", "2", "--json"];
+    let new = [&["--set", "data.train=16", "--set", "data.test=6"], &TINY[..]].concat();
+    let found = json(&comparison::goes_on(&compare, &new, folder.path()));
     assert_eq!((found["cut"].as_u64(), found["verdict"]["pairs"].as_array().map(Vec::len)), (Some(20), Some(3)));
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod comparison;
 mod stopped;
 
 use std::fs;
@@ -100,22 +101,12 @@ fn a_training_that_was_killed_goes_on_and_ends_in_the_same_bytes() {
 }
 
 #[test]
-fn losses_are_compared_in_pairs() {
-    let compare = [
-        "compare",
-        "embedding",
-        "--losses",
-        "discriminative, discriminative(norm=l1)",
-        "--seeds",
-        "2",
-        "--data",
-        "sticks",
-    ];
-    let arguments = [&compare[..], &TINY, &["--set", "model.steps=3", "--json"]].concat();
-    let (code, out, err) = lossmith(&arguments);
-    // Three steps decide nothing or something; both are answers.
-    assert!(code <= 1, "{err}");
-    let found = json(&out);
+fn losses_are_compared_in_pairs_and_a_stopped_comparison_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let losses = "discriminative, discriminative(norm=l1)";
+    let compare = ["compare", "embedding", "--losses", losses, "--seeds", "2", "--json"];
+    let new = [&["--data", "sticks", "--set", "model.steps=3"], &TINY[..]].concat();
+    let found = json(&comparison::goes_on(&compare, &new, folder.path()));
     assert_eq!(found["values"]["discriminative(norm=l1)"].as_array().unwrap().len(), 2);
     assert_eq!(found["verdict"]["pairs"].as_array().unwrap().len(), 1);
     let (code, _, err) = lossmith(&["compare", "embedding", "--losses", "discriminative"]);

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod comparison;
 mod stopped;
 
 use std::fs;
@@ -104,25 +105,14 @@ fn a_training_that_was_killed_goes_on_and_ends_in_the_same_bytes() {
 #[test]
 fn losses_are_compared_in_pairs_and_a_stopped_comparison_goes_on() {
     let folder = tempfile::tempdir().unwrap();
-    let run = folder.path().join("run").to_str().unwrap().to_owned();
-    let small = ["--set", "made.train=8", "--set", "made.test=4", "--epochs", "1"];
-    let start = ["compare", "polarmask", "--losses", "polar-iou, smooth-l1", "--seeds", "2", "--json"];
-    let (code, out, err) = lossmith(&[&start[..], &small, &TINY, &["--out", &run]].concat());
-    assert_eq!(code, 0, "{err}");
-    let first = parsed(&out);
-    assert_eq!(first["losses"], json!(["polar-iou", "smooth-l1-rays(scale=0.3)"]));
+    let compare = ["compare", "polarmask", "--losses", "polar-iou, smooth-l1", "--seeds", "2", "--json"];
+    let new = [&["--set", "made.train=8", "--set", "made.test=4", "--epochs", "1"], &TINY[..]].concat();
+    let found = parsed(&comparison::goes_on(&compare, &new, folder.path()));
+    assert_eq!(found["losses"], json!(["polar-iou", "smooth-l1-rays(scale=0.3)"]));
     assert_eq!(
-        (first["scores"][0].as_array().unwrap().len(), first["verdict"]["pairs"].as_array().unwrap().len()),
+        (found["scores"][0].as_array().unwrap().len(), found["verdict"]["pairs"].as_array().unwrap().len()),
         (2, 1)
     );
-
-    let trials = folder.path().join("run/trials.jsonl");
-    let all = fs::read_to_string(&trials).unwrap();
-    assert_eq!(all.lines().count(), 4);
-    fs::write(&trials, all.lines().take(3).map(|l| l.to_owned() + "\n").collect::<String>()).unwrap();
-    let (_, again, err) = lossmith(&[&start[..], &["--resume", &run]].concat());
-    assert_eq!(parsed(&again), first, "{err}");
-    assert_eq!(fs::read_to_string(&trials).unwrap(), all);
 }
 
 #[test]

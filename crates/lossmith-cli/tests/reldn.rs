@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod comparison;
+
 use std::fs;
 use std::path::Path;
 
@@ -114,23 +116,12 @@ fn the_backbone_learns_from_pictures() {
 #[test]
 fn losses_are_compared_in_pairs_and_a_stopped_comparison_goes_on() {
     let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("runs").to_str().unwrap().to_owned();
     let compare = ["compare", "reldn", "--losses", "l0, l0+l1", "--seeds", "2", "--epochs", "1", "--json"];
     let small = ["--set", "data.train=10", "--set", "data.test=5"];
-    let (code, first, err) = lossmith(&[&compare[..], &small, &["--out", &out]].concat());
-    // One epoch decides nothing or something; both are answers.
-    assert!(code <= 1, "{err}");
-    assert_eq!(parsed(&first)["figures"]["l0+l1"].as_array().unwrap().len(), 2);
-    let kept = fs::read_to_string(Path::new(&out).join("trainings.jsonl")).unwrap();
-    assert_eq!(kept.lines().count(), 4);
-    fs::write(
-        Path::new(&out).join("trainings.jsonl"),
-        kept.lines().take(1).map(|l| format!("{l}\n")).collect::<String>(),
-    )
-    .unwrap();
-    let (_, again, _) = lossmith(&[&compare[..], &small, &["--resume", &out]].concat());
-    assert_eq!(parsed(&again), parsed(&first));
-    let (code, _, err) = lossmith(&[&compare[..], &["--resume", &out]].concat());
+    let found = parsed(&comparison::goes_on(&[&compare[..], &small].concat(), &[], folder.path()));
+    assert_eq!(found["figures"]["l0+l1"].as_array().unwrap().len(), 2);
+    let run = folder.path().join("comparison").to_str().unwrap().to_owned();
+    let (code, _, err) = lossmith(&[&compare[..], &["--resume", &run]].concat());
     assert!(code == 2 && err.contains("its recipe is another"), "{err}");
 }
 

@@ -20,8 +20,9 @@ use crate::output::Table;
 use crate::plot::{Axis, Bars, Chart, Picture, Row, Series, Strip};
 use crate::recipe::{self, Presets};
 use crate::tasks::polarmask::Recipe;
+use crate::tasks::polarmask::compare::trained;
 use crate::tasks::polarmask::score::{Scores, mask};
-use crate::tasks::polarmask::trials::Trials;
+use crate::tasks::trainings::Trainings;
 
 /// Short trainings, many of them.
 const PRESETS: Presets = Presets {
@@ -259,7 +260,8 @@ fn recipe(context: &Context) -> anyhow::Result<Recipe> {
 
 /// Trains every case with each of its seeds: the scores of each.
 fn train(context: &Context, recipe: &Recipe, cases: &[Case]) -> anyhow::Result<Vec<Vec<Scores>>> {
-    let mut trials = Trials::open(&context.run, cases.iter().map(|c| c.seeds as usize).sum())?;
+    let mut trainings = Trainings::open(&context.run)?;
+    trainings.begin("trainings", cases.iter().map(|c| c.seeds as usize).sum());
     let mut all = vec![Vec::new(); cases.len()];
     // Seed by seed: a run that is stopped has whole pairs.
     for at in 0..cases.iter().map(|c| c.seeds).max().unwrap_or(0) {
@@ -267,7 +269,7 @@ fn train(context: &Context, recipe: &Recipe, cases: &[Case]) -> anyhow::Result<V
             let mut recipe = recipe.clone();
             recipe.train.seed += at;
             (case.change)(&mut recipe);
-            scores.push(trials.scores(&case.name, &recipe)?);
+            scores.push(trained(&mut trainings, &case.name, &recipe)?);
         }
     }
     Ok(all)

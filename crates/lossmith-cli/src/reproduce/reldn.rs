@@ -16,7 +16,8 @@ use crate::interrupt;
 use crate::output::Table;
 use crate::plot::{Axis, Bars, Chart, Row, Series};
 use crate::tasks::reldn::compare::{Compared, compare, pairs};
-use crate::tasks::reldn::{Arrow, By, Data, Figures, Ledger, PRESETS, Place, Recipe, Session, losses, picture};
+use crate::tasks::reldn::{Arrow, By, Data, Figures, PRESETS, Place, Recipe, Session, losses, picture};
+use crate::tasks::trainings::Trainings;
 
 /// What each loss adds.
 pub static TABLE1: Experiment = Experiment {
@@ -86,14 +87,10 @@ fn place(context: &Context) -> Place {
     Place { data: context.data.clone(), ..Place::default() }
 }
 
-fn ledger(context: &Context) -> anyhow::Result<Ledger> {
-    Ledger::open(Some(context.run.path("trainings.jsonl")))
-}
-
 /// Trains all losses over the recipe's seeds, keeping what is done in the run's folder.
 fn compared(context: &Context, recipe: &Recipe, of: &str, mark: &str) -> anyhow::Result<Compared> {
     let losses = losses(of, &recipe.train.variant)?;
-    compare(recipe, &place(context), &losses, recipe.compare.seeds, &mut ledger(context)?, mark)
+    compare(recipe, &place(context), &losses, recipe.compare.seeds, &mut Trainings::open(&context.run)?, mark)
         .with_context(|| format!("go on with: lossmith reproduce ID --resume {}", context.run.folder().display()))
 }
 
@@ -222,7 +219,8 @@ fn table2(context: &Context) -> anyhow::Result<Made> {
         ("either", Some([true, true])),
     ];
     let losses = losses(&format!("l0,{FULL}"), &recipe.train.variant)?;
-    let mut ledger = ledger(context)?;
+    let mut trainings = Trainings::open(&context.run)?;
+    trainings.begin("table 2", losses.len() * subsets.len() * recipe.compare.seeds as usize);
     let mut figures: Vec<[Vec<Figures>; 2]> = vec![Default::default(); subsets.len()];
     let mut sizes = vec![0; subsets.len()];
     for seed in recipe.seed..recipe.seed + recipe.compare.seeds {
@@ -245,7 +243,7 @@ fn table2(context: &Context) -> anyhow::Result<Made> {
                 }
                 data.test = test;
                 data.test_rows = None;
-                let found = ledger.figures(&format!("table 2, {subset_name}, {name}, seed {seed}"), || {
+                let found = trainings.outcome(&format!("table 2, {subset_name}, {name}, seed {seed}"), || {
                     let session = Session::new(&data, &recipe)?;
                     if model.is_none() {
                         model = Some(session.train(&recipe, spec.build()?.as_ref(), seed, |_| Ok(()))?.0);

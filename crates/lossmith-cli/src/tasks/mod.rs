@@ -8,6 +8,7 @@ pub mod polarmask;
 pub mod reldn;
 pub mod resume;
 pub mod search;
+pub mod trainings;
 
 use std::path::Path;
 

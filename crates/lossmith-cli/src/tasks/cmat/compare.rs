@@ -10,6 +10,7 @@ use super::train::ceiling_line;
 use super::{Common, Session, cut};
 use crate::interrupt;
 use crate::output::{self, Answer, Table};
+use crate::tasks::trainings::{Kept, Trainings};
 
 /// Compare losses of the agents' second stage, paired by seed
 #[derive(Debug, clap::Args)]
@@ -22,13 +23,15 @@ pub struct Args {
     /// How many seeds, from the recipe's on
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(2..=1000))]
     seeds: u64,
+    #[command(flatten)]
+    kept: Kept,
 }
 
 pub fn run(args: Args) -> anyhow::Result<Answer> {
     interrupt::listen();
     let losses: Vec<&str> = split_list(&args.losses).into_iter().map(str::trim).collect();
     anyhow::ensure!(losses.len() >= 2, "--losses: expected two or more, separated by commas");
-    let recipe = args.common.recipe(None)?;
+    let recipe = args.kept.recipe(|| args.common.recipe(None))?;
     for loss in &losses {
         recipe.objective(loss)?;
     }
@@ -36,18 +39,29 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
     let k = CUTS[cut];
     let (mut recalls, mut nodes) = (vec![Vec::new(); losses.len()], vec![Vec::new(); losses.len()]);
     let mut ceilings = String::new();
+    let run = args.kept.run("compare-cmat", &recipe)?;
+    let mut trainings = Trainings::open(&run)?;
+    trainings.begin("comparison", losses.len() * args.seeds as usize);
     for seed in recipe.seed..recipe.seed + args.seeds {
         let data = recipe.scenes(seed)?;
         ceilings = ceiling_line(&data);
         let session = Session::new(&data, &recipe)?;
         let quiet = |_: &str, _: usize, _: lossmith_burn::cmat::train::Progress| Ok(());
-        let first = session.first_stage(recipe.settings("cross-entropy", seed)?, quiet)?;
+        // All losses of a seed begin where this stage ends.
+        let mut first = None;
         for (at, loss) in losses.iter().enumerate() {
-            let second = session.second_stage(&first, recipe.settings(loss, seed)?, quiet)?;
-            let outcome = session.outcome(&second, Given::Boxes)?;
-            tracing::info!("seed {seed}, {loss}: R@{} {:.4}", k, outcome.graphs.constraint.mean[cut]);
-            recalls[at].push(outcome.graphs.constraint.mean[cut]);
-            nodes[at].push(outcome.node_accuracy);
+            let [recall, right] = trainings.outcome(&format!("{loss}, seed {seed}"), || {
+                if first.is_none() {
+                    first = Some(session.first_stage(recipe.settings("cross-entropy", seed)?, quiet)?);
+                }
+                let first = first.as_ref().expect("it was just trained");
+                let second = session.second_stage(first, recipe.settings(loss, seed)?, quiet)?;
+                let outcome = session.outcome(&second, Given::Boxes)?;
+                Ok([outcome.graphs.constraint.mean[cut], outcome.node_accuracy])
+            })?;
+            tracing::info!("seed {seed}, {loss}: R@{k} {recall:.4}");
+            recalls[at].push(recall);
+            nodes[at].push(right);
         }
     }
     let verdict = Verdict::new(&losses, &recalls, 0.05)?;
@@ -60,7 +74,7 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
             let number = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| format!("{v:.4}"));
             table.row([(*name).to_owned(), number(mean(recall)), number(sd(recall)), number(mean(nodes))]);
         }
-        output::print(&format!("{table}{ceilings}\n{}", pairs(&verdict)))?;
+        output::print(&format!("{table}{ceilings}\n{}\nrun: {}\n", pairs(&verdict), run.folder().display()))?;
     }
     Ok(Answer::Yes)
 }

@@ -1,7 +1,6 @@
 //! `lossmith compare embedding`.
 
 use anyhow::bail;
-use indicatif::ProgressBar;
 use lossmith::stats::{self, Verdict};
 use lossmith_burn::embedding::{Recipe, train};
 use lossmith_data::label_images::LabelledSet;
@@ -12,6 +11,7 @@ use crate::commands::read_losses;
 use crate::interrupt::{self, Interrupted};
 use crate::output::{self, Answer, Table};
 use crate::recipe;
+use crate::tasks::trainings::{Kept, Trainings};
 
 /// The arguments of `compare embedding`.
 #[derive(Debug, clap::Args)]
@@ -38,38 +38,44 @@ pub struct Args {
     /// The level below which a corrected p-value counts
     #[arg(long, value_name = "P", default_value_t = 0.05)]
     alpha: f64,
+    #[command(flatten)]
+    kept: Kept,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Answer> {
-    let mut recipe: EmbeddingRecipe = recipe::load(PRESETS, &args.recipe, &args.set)?;
-    if let Some(data) = &args.data {
-        recipe.data.clone_from(data);
-    }
-    recipe.model.check()?;
     let specs = read_losses(&args.losses)?;
     if specs.len() < 2 {
         bail!("--losses: expected at least two, found {}", specs.len());
     }
     let losses = specs.iter().map(|s| Ok(s.build()?)).collect::<anyhow::Result<Vec<_>>>()?;
     let names: Vec<String> = specs.iter().map(ToString::to_string).collect();
+    let recipe = args.kept.recipe(|| {
+        let mut recipe: EmbeddingRecipe = recipe::load(PRESETS, &args.recipe, &args.set)?;
+        if let Some(data) = &args.data {
+            recipe.data.clone_from(data);
+        }
+        recipe.model.check()?;
+        Ok(recipe)
+    })?;
     let data = data(&recipe)?;
     if data.test.is_empty() {
         bail!("{}: no image to judge by", recipe.data);
     }
     interrupt::listen();
-    let bar = ProgressBar::new(args.seeds * losses.len() as u64);
+    let run = args.kept.run("compare-embedding", &recipe)?;
+    let mut trainings = Trainings::open(&run)?;
+    trainings.begin("comparison", args.seeds as usize * losses.len());
     let mut values = vec![Vec::new(); losses.len()];
     for seed in 0..args.seeds {
-        for (loss, values) in losses.iter().zip(&mut values) {
+        for ((loss, name), values) in losses.iter().zip(&names).zip(&mut values) {
             let model = Recipe { seed: recipe.model.seed + seed, ..recipe.model.clone() };
-            values.push(trial(&data, &model, loss.as_ref())?);
-            bar.inc(1);
+            let training = format!("{name}, seed {}", model.seed);
+            values.push(trainings.outcome(&training, || trial(&data, &model, loss.as_ref()))?);
         }
     }
-    bar.finish_and_clear();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let verdict = Verdict::new(&names, &values, args.alpha)?;
     if args.json {
@@ -83,7 +89,7 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
         let cell = |v: Option<f64>| v.map_or("-".to_owned(), |v| format!("{v:.4}"));
         table.row([(*name).to_owned(), cell(stats::mean(values)), cell(stats::sd(values))]);
     }
-    output::print(&format!("{table}\n{}\n", verdict.verdict))?;
+    output::print(&format!("{table}\n{}\n\nrun: {}\n", verdict.verdict, run.folder().display()))?;
     Ok(Answer::Yes)
 }
 

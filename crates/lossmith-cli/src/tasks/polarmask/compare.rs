@@ -1,6 +1,6 @@
 //! `lossmith compare polarmask`.
 
-use std::path::PathBuf;
+use std::ops::ControlFlow;
 
 use anyhow::ensure;
 use lossmith::loss::{Centerness, Spec};
@@ -8,13 +8,14 @@ use lossmith::stats::{self, Verdict};
 use lossmith_burn::polarmask::Criterion;
 use serde_json::json;
 
-use super::score::Scores;
-use super::trials::Trials;
+use super::score::{Scores, score};
+use super::train::Session;
 use super::{Common, Recipe};
 use crate::commands::read_loss;
+use crate::interrupt;
 use crate::output::{self, Answer, Table};
 use crate::run::Run;
-use crate::{interrupt, recipe};
+use crate::tasks::trainings::{Kept, Trainings};
 
 /// The arguments of `compare polarmask`.
 #[derive(Debug, clap::Args)]
@@ -34,12 +35,8 @@ pub struct Args {
     /// The level below which a corrected p-value counts
     #[arg(long, value_name = "P", default_value_t = 0.05)]
     alpha: f64,
-    /// The folder of the run; a new one under runs/ without it
-    #[arg(long, value_name = "RUN", conflicts_with = "resume")]
-    out: Option<PathBuf>,
-    /// Go on with a comparison that was stopped or killed; its own recipe is used
-    #[arg(long, value_name = "RUN")]
-    resume: Option<PathBuf>,
+    #[command(flatten)]
+    kept: Kept,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -50,20 +47,11 @@ const SMOOTH_L1: &str = "smooth-l1-rays(scale=0.3)";
 
 pub fn run(args: &Args) -> anyhow::Result<Answer> {
     let losses = losses(&args.losses)?;
-    let (recipe, run) = match &args.resume {
-        Some(folder) => {
-            let run = Run::open(folder)?;
-            (recipe::parse_text(&run.read("recipe.toml")?)?, run)
-        }
-        None => {
-            let recipe = args.common.recipe()?;
-            for loss in &losses {
-                Criterion::new(&Spec::parse(loss)?, Centerness::Hard, recipe.network.rays)?;
-            }
-            (recipe, Run::create(args.out.as_deref(), "compare-polarmask")?)
-        }
-    };
-    run.write("recipe.toml", recipe::to_text(&recipe)?.as_bytes())?;
+    let recipe = args.kept.recipe(|| args.common.recipe())?;
+    for loss in &losses {
+        Criterion::new(&Spec::parse(loss)?, Centerness::Hard, recipe.network.rays)?;
+    }
+    let run = args.kept.run("compare-polarmask", &recipe)?;
     interrupt::listen();
     let compared = compare(&run, &recipe, &losses, args.seeds)?;
     let names: Vec<&str> = losses.iter().map(String::as_str).collect();
@@ -89,16 +77,30 @@ fn losses(text: &str) -> anyhow::Result<Vec<String>> {
 
 /// The scores of each loss, seed by seed.
 pub fn compare(run: &Run, recipe: &Recipe, losses: &[String], seeds: u64) -> anyhow::Result<Vec<Vec<Scores>>> {
-    let mut trials = Trials::open(run, losses.len() * seeds as usize)?;
+    let mut trainings = Trainings::open(run)?;
+    trainings.begin("comparison", losses.len() * seeds as usize);
     let mut scores = vec![Vec::new(); losses.len()];
     for seed in recipe.train.seed..recipe.train.seed + seeds {
         for (loss, scores) in losses.iter().zip(&mut scores) {
             let mut recipe = recipe.clone();
             (recipe.train.seed, recipe.train.loss) = (seed, loss.clone());
-            scores.push(trials.scores(loss, &recipe)?);
+            scores.push(trained(&mut trainings, loss, &recipe)?);
         }
     }
     Ok(scores)
+}
+
+/// The scores of a training by this recipe on the data that it names, done now unless it was before.
+pub fn trained(trainings: &mut Trainings<Scores>, name: &str, recipe: &Recipe) -> anyhow::Result<Scores> {
+    trainings.outcome(&format!("{name}, seed {}", recipe.train.seed), || {
+        let data = recipe.data()?;
+        let stop = || if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        let model = Session::new(recipe, &data)?.train(recipe, |_| stop())?;
+        if interrupt::asked() {
+            return Err(interrupt::Interrupted.into());
+        }
+        score(&model, &data.test)
+    })
 }
 
 /// The mean figures of each row over its seeds, and the deviation of the first.

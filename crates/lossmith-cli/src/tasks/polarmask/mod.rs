@@ -6,7 +6,6 @@ pub mod predict;
 pub mod score;
 pub mod search;
 pub mod train;
-pub mod trials;
 
 use std::path::Path;
 

@@ -1,16 +1,13 @@
 //! `lossmith compare reldn`: the same data and the same fresh weights for every loss, others for every seed.
 
-use std::path::PathBuf;
-
 use lossmith::loss::Spec;
 use lossmith::stats::{Verdict, mean, sd};
 use serde_json::json;
 
-use super::{By, Common, Data, Figures, Ledger, Place, Recipe, Session, losses};
+use super::{By, Common, Data, Figures, Place, Recipe, Session, losses};
+use crate::interrupt;
 use crate::output::{self, Answer, Table};
-use crate::progress::Talk;
-use crate::run::Run;
-use crate::{interrupt, recipe};
+use crate::tasks::trainings::{Kept, Trainings};
 
 /// The arguments of `compare reldn`.
 #[derive(Debug, clap::Args)]
@@ -32,12 +29,8 @@ pub struct Args {
     /// The level below which a corrected p-value counts
     #[arg(long, value_name = "P", default_value_t = 0.05)]
     alpha: f64,
-    /// Keep the finished trainings in this folder
-    #[arg(long, value_name = "RUN", conflicts_with = "resume")]
-    out: Option<PathBuf>,
-    /// Go on with a comparison that was stopped or killed
-    #[arg(long, value_name = "RUN")]
-    resume: Option<PathBuf>,
+    #[command(flatten)]
+    kept: Kept,
 }
 
 /// The figures of every loss, one for each seed.
@@ -52,26 +45,14 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
     recipe.compare.seeds = args.seeds.unwrap_or(recipe.compare.seeds);
     let losses = losses(&args.losses, &recipe.train.variant)?;
     anyhow::ensure!(losses.len() >= 2, "--losses: expected two or more, separated by commas");
-    let run = match (&args.out, &args.resume) {
-        (_, Some(folder)) => {
-            let run = Run::open(folder)?;
-            anyhow::ensure!(
-                run.read("recipe.toml")? == recipe::to_text(&recipe)?,
-                "--resume {}: its recipe is another than this command's",
-                folder.display()
-            );
-            Some(run)
-        }
-        (Some(folder), None) => {
-            let run = Run::create(Some(folder), "compare-reldn")?;
-            run.write("recipe.toml", recipe::to_text(&recipe)?.as_bytes())?;
-            Some(run)
-        }
-        (None, None) => None,
-    };
-    let mut ledger = Ledger::open(run.as_ref().map(|run| run.path("trainings.jsonl")))?;
+    if let Some(folder) = &args.kept.resume {
+        let of_run: Recipe = args.kept.recipe(|| Ok(recipe.clone()))?;
+        anyhow::ensure!(of_run == recipe, "--resume {}: its recipe is another than this command's", folder.display());
+    }
+    let run = args.kept.run("compare-reldn", &recipe)?;
+    let mut trainings = Trainings::open(&run)?;
     let user = args.common.data.is_some();
-    let compared = compare(&recipe, &args.common.source(), &losses, recipe.compare.seeds, &mut ledger, "")?;
+    let compared = compare(&recipe, &args.common.source(), &losses, recipe.compare.seeds, &mut trainings, "")?;
     let by = args.by.unwrap_or(if user { By::PredicateK1 } else { By::RecallAtTruth });
     let verdict = compared.verdict(by, args.alpha)?;
     if args.common.json {
@@ -83,36 +64,31 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
             .collect();
         output::print_json(&json!({"by": by, "figures": values, "verdict": verdict}))?;
     } else {
-        output::print(&format!("{}\n{}", compared.table(), pairs(&verdict, by)))?;
+        output::print(&format!("{}\n{}\nrun: {}\n", compared.table(), pairs(&verdict, by), run.folder().display()))?;
     }
     Ok(if verdict.winner.is_some() { Answer::Yes } else { Answer::No })
 }
 
-/// Trains every loss with every seed, or takes from the ledger what is done; `mark` tells this comparison's trainings from others of the
-/// ledger.
+/// Trains every loss with every seed, or takes what is done; `mark` tells this comparison's trainings from others of the run.
 pub fn compare(
     recipe: &Recipe,
     place: &Place,
     losses: &[(String, Spec)],
     seeds: u64,
-    ledger: &mut Ledger,
+    trainings: &mut Trainings<Figures>,
     mark: &str,
 ) -> anyhow::Result<Compared> {
     let built = losses.iter().map(|(_, spec)| Ok(spec.build()?)).collect::<anyhow::Result<Vec<_>>>()?;
     let mut figures = vec![Vec::new(); losses.len()];
-    let mut talk = Talk::new(false);
-    let trainings = losses.len() * seeds as usize;
-    let epochs = (trainings * recipe.train.epochs) as u64;
-    talk.stage(if mark.is_empty() { "comparison" } else { mark }, 0, trainings, epochs, 0);
+    trainings.begin(if mark.is_empty() { "comparison" } else { mark }, losses.len() * seeds as usize);
     // The user's data are the same for every seed, made ones are not.
     let mut data: Option<Data> = None;
-    let mut done = 0;
     for seed in recipe.seed..recipe.seed + seeds {
         if place.data.is_none() {
             data = None;
         }
         for (at, (name, spec)) in losses.iter().enumerate() {
-            let found = ledger.figures(&format!("{mark} {spec} seed {seed}"), || {
+            let found = trainings.outcome(&format!("{mark} {spec} seed {seed}"), || {
                 if data.is_none() {
                     data = Some(Data::read(place, recipe, seed)?);
                 }
@@ -123,8 +99,6 @@ pub fn compare(
             })?;
             tracing::debug!("seed {seed}, {name}: R@G {:.4}", found.recall_at_truth);
             figures[at].push(found);
-            done += 1;
-            talk.at(done);
         }
     }
     Ok(Compared { names: losses.iter().map(|(name, _)| name.clone()).collect(), figures })

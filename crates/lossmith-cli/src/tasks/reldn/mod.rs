@@ -2,7 +2,6 @@
 
 pub mod compare;
 mod figures;
-mod ledger;
 mod picture;
 pub mod predict;
 pub mod search;
@@ -10,7 +9,6 @@ mod session;
 pub mod train;
 
 pub use figures::{By, Figures};
-pub use ledger::Ledger;
 pub use picture::{Arrow, picture};
 pub use session::{Data, Place, Session};
 

@@ -1,0 +1,102 @@
+//! The trainings of a comparison: what is done is kept in the run, one JSON line each, so that a kill loses at most one.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::interrupt::{self, Interrupted};
+use crate::progress::Talk;
+use crate::recipe;
+use crate::run::Run;
+
+/// The file of the trainings that are done.
+const FILE: &str = "trainings.jsonl";
+
+/// Where a comparison is kept.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Kept {
+    /// The folder of the run; a new one under runs/ without it
+    #[arg(long, value_name = "RUN", conflicts_with = "resume")]
+    pub out: Option<PathBuf>,
+    /// Go on with a comparison that was stopped or killed, with its own recipe; name the same losses and seeds
+    #[arg(long, value_name = "RUN")]
+    pub resume: Option<PathBuf>,
+}
+
+impl Kept {
+    /// The recipe of the run that goes on, or else this one.
+    pub fn recipe<R: DeserializeOwned>(&self, new: impl FnOnce() -> anyhow::Result<R>) -> anyhow::Result<R> {
+        let Some(folder) = &self.resume else { return new() };
+        let run = Run::open(folder)?;
+        recipe::parse_text(&run.read("recipe.toml")?).with_context(|| run.path("recipe.toml").display().to_string())
+    }
+
+    /// The run that goes on, or a new one with this recipe.
+    pub fn run(&self, name: &str, recipe: &impl Serialize) -> anyhow::Result<Run> {
+        if let Some(folder) = &self.resume {
+            return Run::open(folder);
+        }
+        let run = Run::create(self.out.as_deref(), name)?;
+        run.write("recipe.toml", recipe::to_text(recipe)?.as_bytes())?;
+        Ok(run)
+    }
+}
+
+/// The trainings of a run, and what came of each that is done.
+pub struct Trainings<T> {
+    run: Run,
+    done: HashMap<String, T>,
+    text: String,
+    talk: Talk,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line<T> {
+    training: String,
+    outcome: T,
+}
+
+impl<T: Clone + Serialize + DeserializeOwned> Trainings<T> {
+    /// Those of a new run, or of one that goes on.
+    pub fn open(run: &Run) -> anyhow::Result<Self> {
+        let text = if run.path(FILE).is_file() { run.read(FILE)? } else { String::new() };
+        let mut done = HashMap::new();
+        for (at, line) in text.lines().enumerate() {
+            let place = || format!("{}, line {}", run.path(FILE).display(), at + 1);
+            let Line { training, outcome } = serde_json::from_str(line).with_context(place)?;
+            done.insert(training, outcome);
+        }
+        Ok(Self { run: run.clone(), done, text, talk: Talk::new(false) })
+    }
+
+    /// So many trainings begin, which take about the same time.
+    pub fn begin(&mut self, what: &str, count: usize) {
+        self.talk.stage(what, 0, count, count as u64, 0);
+    }
+
+    /// What came of a training: what was kept, or what comes of `train`, which is kept from now on.
+    pub fn outcome(&mut self, training: &str, train: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+        if let Some(outcome) = self.done.get(training) {
+            self.talk.was_done();
+            return Ok(outcome.clone());
+        }
+        let go_on = || format!("go on with the same losses and --resume {}", self.run.folder().display());
+        if interrupt::asked() {
+            return Err(Interrupted).with_context(go_on);
+        }
+        let outcome = train().with_context(|| training.to_owned()).with_context(go_on)?;
+        if interrupt::asked() {
+            // The training may have been cut short: it is not to be kept.
+            return Err(Interrupted).with_context(go_on);
+        }
+        let line = Line { training: training.to_owned(), outcome: outcome.clone() };
+        self.text += &format!("{}\n", serde_json::to_string(&line)?);
+        self.run.write(FILE, self.text.as_bytes())?;
+        self.done.insert(line.training, line.outcome);
+        self.talk.one_more();
+        Ok(outcome)
+    }
+}
