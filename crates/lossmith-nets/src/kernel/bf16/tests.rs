@@ -119,7 +119,7 @@ proptest! {
 #[test]
 fn many_blocks_of_rows_and_depth() {
     for by_lines in [true, false] {
-        let (left, right) = (Lines::new(1_100, 601, by_lines, 5), Lines::new(17, 601, by_lines, 6));
+        let (left, right) = (Lines::new(1_100, 601, by_lines, 5), Lines::new(49, 601, by_lines, 6));
         for unit in units() {
             let worst = error(unit, &left, &right, false, 1, true);
             assert!(worst < 2e-6, "{unit}: {worst:e}");
