@@ -180,8 +180,8 @@ fn tridiagonalise<S: Simd>(a: &mut Panels<S>, basis: &mut Panels<S>) -> (Vec<f64
     for k in 0..n - 1 {
         diagonal[k] = a.numbers[a.place(k, k)];
         // The reflection that maps row k right of the diagonal to a multiple of the first unit vector.
-        for j in k + 1..n {
-            v[j] = a.numbers[a.place(k, j)];
+        for (j, v) in v.iter_mut().enumerate().take(n).skip(k + 1) {
+            *v = a.numbers[a.place(k, j)];
         }
         v[k] = 0.0;
         let ahead = &mut v[k + 1..n];
