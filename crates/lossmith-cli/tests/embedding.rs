@@ -110,7 +110,9 @@ fn losses_are_compared_in_pairs_and_a_stopped_comparison_goes_on() {
     assert_eq!(found["values"]["discriminative(norm=l1)"].as_array().unwrap().len(), 2);
     assert_eq!(found["verdict"]["pairs"].as_array().unwrap().len(), 1);
     let (code, _, err) = lossmith(&["compare", "embedding", "--losses", "discriminative"]);
-    assert!(code == 2 && err.contains("expected at least two"), "{err}");
+    assert!(code == 2 && err.contains("--losses: expected two or more, separated by commas; found 1"), "{err}");
+    let (code, _, err) = lossmith(&["compare", "embedding", "--losses", "discriminative, discriminative"]);
+    assert!(code == 2 && err.contains("--losses: discriminative is named twice"), "{err}");
 }
 
 #[test]

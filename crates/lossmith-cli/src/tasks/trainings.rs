@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -45,12 +45,31 @@ impl Kept {
     }
 }
 
+/// Checks that there is something to compare: two losses or more, each named once.
+pub fn check_losses(names: &[impl AsRef<str>]) -> anyhow::Result<()> {
+    ensure!(names.len() >= 2, "--losses: expected two or more, separated by commas; found {}", names.len());
+    for (at, name) in names.iter().enumerate() {
+        let twice = names[..at].iter().any(|other| other.as_ref() == name.as_ref());
+        ensure!(!twice, "--losses: {} is named twice", name.as_ref());
+    }
+    Ok(())
+}
+
 /// The trainings of a run, and what came of each that is done.
 pub struct Trainings<T> {
     run: Run,
     done: HashMap<String, T>,
     text: String,
     talk: Talk,
+    ahead: Option<Ahead>,
+}
+
+/// Trainings of which none has yet been done by this program, so that nothing was said of them.
+struct Ahead {
+    what: String,
+    count: usize,
+    /// Those that turned out to have been done before.
+    found: usize,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -69,19 +88,25 @@ impl<T: Clone + Serialize + DeserializeOwned> Trainings<T> {
             let Line { training, outcome } = serde_json::from_str(line).with_context(place)?;
             done.insert(training, outcome);
         }
-        Ok(Self { run: run.clone(), done, text, talk: Talk::new(false) })
+        Ok(Self { run: run.clone(), done, text, talk: Talk::new(false), ahead: None })
     }
 
     /// So many trainings begin, which take about the same time.
     pub fn begin(&mut self, what: &str, count: usize) {
-        self.talk.stage(what, 0, count, count as u64, 0);
+        self.ahead = Some(Ahead { what: what.to_owned(), count, found: 0 });
     }
 
     /// What came of a training: what was kept, or what comes of `train`, which is kept from now on.
     pub fn outcome(&mut self, training: &str, train: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
         if let Some(outcome) = self.done.get(training) {
-            self.talk.was_done();
+            match &mut self.ahead {
+                Some(ahead) => ahead.found += 1,
+                None => self.talk.was_done(),
+            }
             return Ok(outcome.clone());
+        }
+        if let Some(Ahead { what, count, found }) = self.ahead.take() {
+            self.talk.stage(&what, found, count, count as u64, 0);
         }
         let go_on = || format!("go on with the same losses and --resume {}", self.run.folder().display());
         if interrupt::asked() {

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use anyhow::ensure;
 use lossmith::stats::{self, Verdict};
 use lossmith_search::comparison::{Comparison, Settings};
 use lossmith_search::trial::{End, Outcome, Trial};
@@ -16,6 +15,7 @@ use crate::output::{self, Answer, Table};
 use crate::progress::Talk;
 use crate::study::{Plan, SqliteStudy, work_through};
 use crate::tasks::search::page::{self, Origin};
+use crate::tasks::trainings::check_losses;
 
 /// The level below which a corrected p-value counts.
 const ALPHA: f64 = 0.01;
@@ -53,7 +53,7 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
         Some(folder) => begin::resume(folder)?,
         None => {
             let losses = read_losses(args.losses.as_deref().unwrap_or_default())?;
-            ensure!(losses.len() >= 2, "--losses: expected at least two, found {}", losses.len());
+            check_losses(&losses)?;
             begin::create(&args.common, "compare-classifier", &losses, args.train_size, |recipe| {
                 recipe.compare.seeds = args.seeds.unwrap_or(recipe.compare.seeds);
                 recipe.compare.tune_rate = args.tune_rate;
@@ -89,13 +89,8 @@ pub fn how_to_go_on(error: anyhow::Error, command: &str, folder: &std::path::Pat
 
 /// The losses of a comma-separated list, each checked; commas inside brackets and quotes belong to a loss.
 pub fn read_losses(list: &str) -> anyhow::Result<Vec<String>> {
-    let mut losses = Vec::new();
-    for spec in commands::read_losses(list)? {
-        let loss = spec.to_string();
-        super::evaluator::class_loss(&loss)?;
-        ensure!(!losses.contains(&loss), "--losses: {loss} is named twice");
-        losses.push(loss);
-    }
+    let losses: Vec<String> = commands::read_losses(list)?.iter().map(ToString::to_string).collect();
+    losses.iter().try_for_each(|loss| super::evaluator::class_loss(loss).map(drop))?;
     Ok(losses)
 }
 

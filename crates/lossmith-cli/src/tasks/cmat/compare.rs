@@ -10,7 +10,7 @@ use super::train::ceiling_line;
 use super::{Common, Session, cut};
 use crate::interrupt;
 use crate::output::{self, Answer, Table};
-use crate::tasks::trainings::{Kept, Trainings};
+use crate::tasks::trainings::{Kept, Trainings, check_losses};
 
 /// Compare losses of the agents' second stage, paired by seed
 #[derive(Debug, clap::Args)]
@@ -30,7 +30,7 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<Answer> {
     interrupt::listen();
     let losses: Vec<&str> = split_list(&args.losses).into_iter().map(str::trim).collect();
-    anyhow::ensure!(losses.len() >= 2, "--losses: expected two or more, separated by commas");
+    check_losses(&losses)?;
     let recipe = args.kept.recipe(|| args.common.recipe(None))?;
     for loss in &losses {
         recipe.objective(loss)?;

@@ -11,7 +11,7 @@ use crate::commands::read_losses;
 use crate::interrupt::{self, Interrupted};
 use crate::output::{self, Answer, Table};
 use crate::recipe;
-use crate::tasks::trainings::{Kept, Trainings};
+use crate::tasks::trainings::{Kept, Trainings, check_losses};
 
 /// The arguments of `compare embedding`.
 #[derive(Debug, clap::Args)]
@@ -47,11 +47,9 @@ pub struct Args {
 
 pub fn run(args: &Args) -> anyhow::Result<Answer> {
     let specs = read_losses(&args.losses)?;
-    if specs.len() < 2 {
-        bail!("--losses: expected at least two, found {}", specs.len());
-    }
     let losses = specs.iter().map(|s| Ok(s.build()?)).collect::<anyhow::Result<Vec<_>>>()?;
     let names: Vec<String> = specs.iter().map(ToString::to_string).collect();
+    check_losses(&names)?;
     let recipe = args.kept.recipe(|| {
         let mut recipe: EmbeddingRecipe = recipe::load(PRESETS, &args.recipe, &args.set)?;
         if let Some(data) = &args.data {

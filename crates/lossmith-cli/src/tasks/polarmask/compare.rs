@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 
-use anyhow::ensure;
 use lossmith::loss::{Centerness, Spec};
 use lossmith::stats::{self, Verdict};
 use lossmith_burn::polarmask::Criterion;
@@ -15,7 +14,7 @@ use crate::commands::read_loss;
 use crate::interrupt;
 use crate::output::{self, Answer, Table};
 use crate::run::Run;
-use crate::tasks::trainings::{Kept, Trainings};
+use crate::tasks::trainings::{Kept, Trainings, check_losses};
 
 /// The arguments of `compare polarmask`.
 #[derive(Debug, clap::Args)]
@@ -71,8 +70,10 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
 /// The texts of the losses that a user listed.
 fn losses(text: &str) -> anyhow::Result<Vec<String>> {
     let pieces: Vec<&str> = lossmith::loss::split_list(text).into_iter().map(str::trim).collect();
-    ensure!(pieces.len() >= 2, "--losses: expected at least two, found {}", pieces.len());
-    pieces.into_iter().map(|p| Ok(read_loss(if p == "smooth-l1" { SMOOTH_L1 } else { p })?.to_string())).collect()
+    let named = |p| Ok(read_loss(if p == "smooth-l1" { SMOOTH_L1 } else { p })?.to_string());
+    let losses = pieces.into_iter().map(named).collect::<anyhow::Result<Vec<String>>>()?;
+    check_losses(&losses)?;
+    Ok(losses)
 }
 
 /// The scores of each loss, seed by seed.

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{By, Common, Data, Figures, Place, Recipe, Session, losses};
 use crate::interrupt;
 use crate::output::{self, Answer, Table};
-use crate::tasks::trainings::{Kept, Trainings};
+use crate::tasks::trainings::{Kept, Trainings, check_losses};
 
 /// The arguments of `compare reldn`.
 #[derive(Debug, clap::Args)]
@@ -44,7 +44,7 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
     let mut recipe = args.common.recipe(None)?;
     recipe.compare.seeds = args.seeds.unwrap_or(recipe.compare.seeds);
     let losses = losses(&args.losses, &recipe.train.variant)?;
-    anyhow::ensure!(losses.len() >= 2, "--losses: expected two or more, separated by commas");
+    check_losses(&losses.iter().map(|(name, _)| name).collect::<Vec<_>>())?;
     if let Some(folder) = &args.kept.resume {
         let of_run: Recipe = args.kept.recipe(|| Ok(recipe.clone()))?;
         anyhow::ensure!(of_run == recipe, "--resume {}: its recipe is another than this command's", folder.display());
