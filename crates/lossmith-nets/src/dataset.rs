@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::NetsError;
 use crate::init::{Purpose, stream};
-use crate::kernel::{conv::Layout, dropout, vectorized};
+use lossmith::simd::widest;
+
+use crate::kernel::{conv::Layout, dropout};
 use crate::network::{Network, Shape};
 use crate::pass::Batch;
 
@@ -115,7 +117,7 @@ impl Dataset {
     pub(crate) fn batch(&self, range: std::ops::Range<usize>, layout: &Layout) -> Batch {
         let mut images = vec![0.0; range.len() * layout.len()];
         for (target, image) in images.chunks_exact_mut(layout.len()).zip(range.clone()) {
-            vectorized(
+            widest(
                 #[inline(always)]
                 || self.write(image, Placement::default(), layout, target),
             );
@@ -201,7 +203,7 @@ impl<'a> Feeder<'a> {
             let image = self.order[at] as usize;
             let place = self.augment.draw(&mut self.place);
             batch.labels.push(self.data.labels[image]);
-            vectorized(
+            widest(
                 #[inline(always)]
                 || self.data.write(image, place, &self.layout, target),
             );

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::NetsError;
 use crate::kernel::conv::{Conv, Layout, Packed, Scratch, Window};
-use crate::kernel::vectorized;
+use lossmith::simd::widest;
 
 /// The parts of a batch that sum their own gradients of the weights.
 const PARTS: usize = 4;
@@ -117,7 +117,7 @@ impl Conv2d {
         let parts: Vec<_> = targets.into_par_iter().enumerate().map(one_part).collect();
         let mut sums = (vec![0.0; weights.len()], vec![0.0; out]);
         for (weights, bias) in parts {
-            vectorized(
+            widest(
                 #[inline(always)]
                 || sums.0.iter_mut().zip(&weights).for_each(|(s, w)| *s += w),
             );
@@ -195,7 +195,7 @@ fn channels_first(layout: &Layout, image: &[f32], target: &mut [f32]) {
 
 /// Calls `f(row, channels, pixels per channel)` for each row and block of channels.
 fn each_block(layout: &Layout, mut f: impl FnMut(usize, std::ops::Range<usize>, usize)) {
-    vectorized(
+    widest(
         #[inline(always)]
         || {
             for y in 0..layout.height {

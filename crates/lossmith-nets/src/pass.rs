@@ -10,7 +10,9 @@ use rayon::prelude::*;
 
 use crate::kernel::conv::{Conv, Layout, Packed, Scratch};
 use crate::kernel::dense::{self, Products};
-use crate::kernel::{dropout, vectorized};
+use lossmith::simd::widest;
+
+use crate::kernel::dropout;
 use crate::network::{Network, Stage};
 
 /// The parts of a batch that may run on different threads.
@@ -139,7 +141,7 @@ impl Pass {
             sum.fill(0.0);
             for shard in &self.shards[..used] {
                 let parameters = &shard.parameters[number * PIECE..][..sum.len()];
-                vectorized(
+                widest(
                     #[inline(always)]
                     || sum.iter_mut().zip(parameters).for_each(|(s, p)| *s += p),
                 );

@@ -1,6 +1,6 @@
 //! Stochastic gradient descent with momentum, as PyTorch does it: `g += decay w`, `v = momentum v + g`, `w -= rate v`.
 
-use crate::kernel::vectorized;
+use lossmith::simd::widest;
 
 /// What is added to the gradient of a weight `w`: `l1 sign(w) + l2 w`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,7 +18,7 @@ pub(crate) fn update(
     momentum: f32,
     pull: Pull,
 ) -> bool {
-    vectorized(
+    widest(
         #[inline(always)]
         || {
             let slope = |w: f32, g: f32| {

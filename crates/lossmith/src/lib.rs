@@ -12,5 +12,5 @@ pub mod graph;
 pub mod loss;
 pub mod metric;
 pub mod polar;
-mod simd;
+pub mod simd;
 pub mod stats;

@@ -1,6 +1,6 @@
 //! Run-time choice of vector width around plain Rust.
 //!
-//! Work that is inlined whole is compiled once for every [`Level`], with that level's vectors. No fused multiply-add is
+//! Work that is inlined whole is compiled once for every instruction set, with that level's vectors. No fused multiply-add is
 //! brought in, so the results are the same to the bit.
 
 /// The vectors that the processor has.
@@ -52,7 +52,7 @@ impl Level {
 /// Calls `work` compiled for the widest vectors that the processor has. It must be inlined whole: mark the closure, and
 /// the functions it calls, `#[inline(always)]`.
 #[inline]
-pub(crate) fn widest<R>(work: impl FnOnce() -> R) -> R {
+pub fn widest<R>(work: impl FnOnce() -> R) -> R {
     at(Level::best(), work)
 }
 

@@ -347,7 +347,7 @@ impl Conv {
                 weights,
             }),
         }
-        super::vectorized(
+        lossmith::simd::widest(
             #[inline(always)]
             || {
                 for &at in gradients {

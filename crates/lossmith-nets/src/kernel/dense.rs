@@ -6,7 +6,7 @@ use gemm::Parallelism;
 
 use super::bf16::{self, Right, Side, Start, Target, Unit};
 use super::slices::{row_starts, transpose};
-use super::vectorized;
+use lossmith::simd::widest;
 
 /// With fewer inputs or outputs, rounding costs more than faster products save.
 const LEAST: usize = 32;
@@ -159,7 +159,7 @@ fn in_halves(
 
 /// Adds the bias to each row, and takes the positive part with `relu`.
 pub fn add_bias(output: &mut [f32], bias: &[f32], relu: bool) {
-    vectorized(
+    widest(
         #[inline(always)]
         || {
             for row in output.chunks_exact_mut(bias.len()) {
@@ -175,7 +175,7 @@ pub fn add_bias(output: &mut [f32], bias: &[f32], relu: bool) {
 
 /// Adds each row of `gradient` to the gradient of the bias.
 pub fn sum_rows(gradient: &[f32], bias: &mut [f32]) {
-    vectorized(
+    widest(
         #[inline(always)]
         || {
             for row in gradient.chunks_exact(bias.len()) {
@@ -187,7 +187,7 @@ pub fn sum_rows(gradient: &[f32], bias: &mut [f32]) {
 
 /// Stops the gradient where ReLU's output is 0.
 pub fn relu_backward(gradient: &mut [f32], output: &[f32]) {
-    vectorized(
+    widest(
         #[inline(always)]
         || {
             for (g, &o) in gradient.iter_mut().zip(output) {

@@ -2,7 +2,7 @@
 
 use rand::Rng;
 
-use super::vectorized;
+use lossmith::simd::widest;
 
 /// Fills a mask with 0 (probability `p`) and `1 / (1 - p)`.
 pub fn fill_mask(rng: &mut impl Rng, p: f32, mask: &mut [f32]) {
@@ -19,7 +19,7 @@ pub fn fill_mask(rng: &mut impl Rng, p: f32, mask: &mut [f32]) {
 
 /// `values *= mask`: forward on the outputs, backward on their gradient.
 pub fn apply(values: &mut [f32], mask: &[f32]) {
-    vectorized(
+    widest(
         #[inline(always)]
         || values.iter_mut().zip(mask).for_each(|(v, m)| *v *= m),
     );

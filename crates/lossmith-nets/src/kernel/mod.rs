@@ -18,4 +18,3 @@ mod winograd;
 
 pub use conv::{Conv, Layout};
 pub use pool::MaxPool;
-pub use simd::vectorized;

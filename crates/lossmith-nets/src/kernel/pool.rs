@@ -5,7 +5,7 @@
 //! is taken on the pooled values, of which there are fewer.
 
 use super::conv::{Layout, Window};
-use super::vectorized;
+use lossmith::simd::widest;
 
 /// Max-pooling of images of one size.
 #[derive(Clone, Debug)]
@@ -43,7 +43,7 @@ impl MaxPool {
     /// # Panics
     /// If a slice is shorter than its layout and `images` say.
     pub fn forward(&self, images: usize, input: &[f32], output: &mut [f32], places: &mut [u8]) {
-        vectorized(
+        widest(
             #[inline(always)]
             || {
                 for n in 0..images {
@@ -83,7 +83,7 @@ impl MaxPool {
     /// # Panics
     /// If a slice is shorter than its layout and `images` say.
     pub fn backward(&self, images: usize, gradient: &[f32], output: &[f32], places: &[u8], input_gradient: &mut [f32]) {
-        vectorized(
+        widest(
             #[inline(always)]
             || {
                 for n in 0..images {

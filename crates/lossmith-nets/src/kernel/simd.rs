@@ -16,19 +16,3 @@ pub(super) fn dispatch<Op: WithSimd>(op: Op) -> Op::Output {
     }
     pulp::Arch::new().dispatch(op)
 }
-
-/// Compiles a plain loop once per instruction set and runs the widest version the processor has.
-///
-/// `op` is to be marked `#[inline(always)]`: a closure that stays a function of its own is compiled for the baseline.
-#[inline]
-pub fn vectorized<R>(op: impl FnOnce() -> R) -> R {
-    struct Plain<F>(F);
-    impl<R, F: FnOnce() -> R> WithSimd for Plain<F> {
-        type Output = R;
-        #[inline(always)]
-        fn with_simd<S: Simd>(self, _: S) -> R {
-            (self.0)()
-        }
-    }
-    dispatch(Plain(op))
-}

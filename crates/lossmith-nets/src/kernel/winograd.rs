@@ -18,7 +18,7 @@ use super::bf16::{self, Right, Side, Start, Target, Unit};
 use super::conv::{Correlate, Layout, Outer, Packed, Window, load, store};
 use super::simd::dispatch;
 use super::slices::{grow, row_starts, transpose};
-use super::vectorized;
+use lossmith::simd::widest;
 
 /// The side of an input tile, which is the number of points.
 const SIDE: usize = 6;
@@ -260,7 +260,7 @@ fn each_factor(kernel: usize, mut f: impl FnMut(usize, usize, f32)) {
 
 /// `to += factor from`.
 fn add(from: &[f32], factor: f32, to: &mut [f32]) {
-    vectorized(
+    widest(
         #[inline(always)]
         || to.iter_mut().zip(from).for_each(|(t, f)| *t += factor * f),
     );

@@ -1,22 +1,6 @@
 //! The few operations on vectors that CMA-ES is made of. Those marked to be inlined always are compiled for the vectors of
 //! whatever calls them.
 
-use pulp::{Arch, Simd, WithSimd};
-
-/// Compiles `work` once per instruction set and calls it for the widest vectors that the processor has. It is to be marked
-/// `#[inline(always)]`, and so is what it calls; nothing is fused, so the bits are the same.
-pub(super) fn vectorized<R>(work: impl FnOnce() -> R) -> R {
-    struct Plain<F>(F);
-    impl<R, F: FnOnce() -> R> WithSimd for Plain<F> {
-        type Output = R;
-        #[inline(always)]
-        fn with_simd<S: Simd>(self, _: S) -> R {
-            (self.0)()
-        }
-    }
-    Arch::new().dispatch(Plain(work))
-}
-
 /// The inner product, summed in four lanes in a fixed order, so that it is fast and always the same.
 #[inline(always)]
 pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {

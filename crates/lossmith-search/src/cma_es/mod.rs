@@ -27,12 +27,13 @@ pub use stop::{Stop, Tolerances};
 
 use std::collections::VecDeque;
 
+use lossmith::simd::widest;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
 use crate::Stream;
 use constants::{Constants, default_population};
-use linear::{add_scaled, dot, identity, mirror, norm, vectorized};
+use linear::{add_scaled, dot, identity, mirror, norm};
 
 /// The largest dimension; the covariance matrix has its square.
 pub const MAX_DIMENSION: usize = 2_000;
@@ -160,7 +161,7 @@ impl CmaEs {
     pub fn ask(&mut self) -> &[Vec<f64>] {
         if self.state.asked.is_none() {
             self.decompose_if_due();
-            let candidates = vectorized(
+            let candidates = widest(
                 #[inline(always)]
                 || self.sample_all(),
             );
@@ -195,7 +196,7 @@ impl CmaEs {
             return Ok(());
         }
         self.remember(&candidates, values, &order);
-        vectorized(
+        widest(
             #[inline(always)]
             || self.update(&candidates, &order),
         );
