@@ -274,9 +274,13 @@ pub fn find(folder: &Path) -> Result<Vec<Files>> {
     if let Some(files) = read_index(folder)? {
         return Ok(files);
     }
-    let all = every_file(folder)?;
+    find_among(folder, &every_file(folder)?)
+}
+
+/// The samples among all files of a folder that has no index.
+fn find_among(folder: &Path, all: &[PathBuf]) -> Result<Vec<Files>> {
     let mut found: BTreeMap<String, Files> = BTreeMap::new();
-    for path in &all {
+    for path in all {
         let Some(files) = as_label(folder, path) else { continue };
         if let Some(other) = found.get(&files.name) {
             let message = format!("both it and {} are labels of '{}'", other.label.display(), files.name);
@@ -315,11 +319,15 @@ pub fn find_labels(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
 /// # Errors
 /// No such folder, or no picture in it.
 pub fn find_pictures(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut pictures: Vec<PathBuf> = match find(folder) {
-        Ok(samples) => samples.into_iter().filter_map(|f| f.picture).chain(find_unlabelled(folder)?).collect(),
-        Err(_) => {
+    let of_samples = |samples: Vec<Files>| samples.into_iter().filter_map(|f| f.picture).collect();
+    let mut pictures: Vec<PathBuf> = match read_index(folder) {
+        Ok(Some(samples)) => of_samples(samples),
+        _ => {
             let all = every_file(folder)?;
-            all.into_iter().filter(|p| is_picture(p) && as_label(folder, p).is_none()).collect()
+            match find_among(folder, &all) {
+                Ok(samples) => [unlabelled(&all, &samples), of_samples(samples)].concat(),
+                Err(_) => all.into_iter().filter(|p| is_picture(p) && as_label(folder, p).is_none()).collect(),
+            }
         }
     };
     if pictures.is_empty() {
@@ -340,10 +348,14 @@ pub fn find_unlabelled(folder: &Path) -> Result<Vec<PathBuf>> {
     if read_index(folder).is_ok_and(|index| index.is_some()) {
         return Ok(Vec::new());
     }
-    let Ok(samples) = find(folder) else { return Ok(Vec::new()) };
+    Ok(find_among(folder, &all).map_or_else(|_| Vec::new(), |samples| unlabelled(&all, &samples)))
+}
+
+/// The pictures that belong to no sample.
+fn unlabelled(all: &[PathBuf], samples: &[Files]) -> Vec<PathBuf> {
     let known: BTreeSet<&Path> =
         samples.iter().flat_map(|f| [Some(&f.label), f.picture.as_ref()]).flatten().map(PathBuf::as_path).collect();
-    Ok(all.iter().filter(|path| is_picture(path) && !known.contains(path.as_path())).cloned().collect())
+    all.iter().filter(|path| is_picture(path) && !known.contains(path.as_path())).cloned().collect()
 }
 
 /// Reads one sample.

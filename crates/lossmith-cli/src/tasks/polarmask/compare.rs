@@ -50,6 +50,7 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     for loss in &losses {
         Criterion::new(&Spec::parse(loss)?, Centerness::Hard, recipe.network.rays)?;
     }
+    recipe.warn_of_unlabelled()?;
     let run = args.kept.run("compare-polarmask", &recipe)?;
     interrupt::listen();
     let compared = compare(&run, &recipe, &losses, args.seeds)?;

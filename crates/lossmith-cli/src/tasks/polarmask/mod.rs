@@ -127,15 +127,17 @@ impl Recipe {
                 ensure!(!self.images.is_empty(), "--data {}: a file needs --images, its folder of pictures", self.data);
                 instance_set::read_file(path, Path::new(&self.images))?
             }
-            _ => {
-                let set = instance_set::read(path).with_context(|| format!("--data {}", self.data))?;
-                inputs::warn_of_unlabelled(path)?;
-                set
-            }
+            _ => instance_set::read(path).with_context(|| format!("--data {}", self.data))?,
         };
         ensure!(!set.train.pictures.is_empty(), "--data {}: no picture to train on", self.data);
         ensure!(!set.test.pictures.is_empty(), "--data {}: no picture to judge by", self.data);
         Ok(set)
+    }
+
+    /// Says which pictures of its folder take no part; apart from [`data`](Self::data), which a comparison calls often.
+    pub fn warn_of_unlabelled(&self) -> anyhow::Result<()> {
+        let path = Path::new(&self.data);
+        if self.data != "shapes" && path.is_dir() { inputs::warn_of_unlabelled(path) } else { Ok(()) }
     }
 
     /// The network for the classes of some ground truth.

@@ -60,6 +60,7 @@ impl SlotTask for Detector {
             here.data = folder.display().to_string();
         }
         let InstanceSet { train: all, test } = here.data()?;
+        here.warn_of_unlabelled()?;
         let held_back = recipe.held_back(all.pictures.len(), test.pictures.len(), &here.data)?;
         let [train, validation] = all.split(all.pictures.len() - held_back);
         let sizes = [&train, &validation, &test].map(|part| part.pictures.len());

@@ -60,6 +60,7 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
         recipe.train.loss = read_loss(loss)?.to_string();
     }
     let data = recipe.data()?;
+    recipe.warn_of_unlabelled()?;
     let session = Session::new(&recipe, &data)?;
     let run = Run::create(args.out.as_deref(), "polarmask")?;
     run.write("recipe.toml", recipe::to_text(&recipe)?.as_bytes())?;
@@ -73,6 +74,7 @@ fn go_on(folder: &Path, args: &Args) -> anyhow::Result<Answer> {
     let recipe: Recipe = recipe::parse_text(&run.read("recipe.toml")?)
         .with_context(|| format!("{}: no run of `train polarmask`", folder.display()))?;
     let data = recipe.data()?;
+    recipe.warn_of_unlabelled()?;
     let model = if Model::is_in(&run) {
         tracing::info!("{}: the training is finished", folder.display());
         Model::open(&run)?
