@@ -1,6 +1,6 @@
 //! Run-time choice of vector width around plain Rust.
 //!
-//! Work that is inlined whole is compiled once for every instruction set, with that level's vectors. No fused multiply-add is
+//! Work that is inlined whole is compiled once for every instruction set, with its vectors. No fused multiply-add is
 //! brought in, so the results are the same to the bit.
 
 /// The vectors that the processor has.
