@@ -1,6 +1,6 @@
 //! Values and derivatives of an [`Expr`], forward mode.
 
-use super::graph::{Graph, Range, Slopes};
+use super::graph::{Function, Graph, Operation, Range, Slopes};
 use super::program::{self, BLOCK, Block, Program};
 use super::{Binary, Expr, Node, Unary};
 use crate::simd::Level;
@@ -35,9 +35,9 @@ impl Kernel {
         let (zero, one) = (graph.number(0.0), graph.number(1.0));
         let variables: [Slopes<MAX_VARIABLES>; MAX_VARIABLES] = std::array::from_fn(|i| {
             let value = graph.input(i as u8, Range::FINITE);
-            Slopes { value, slope: std::array::from_fn(|k| if k == i { one } else { zero }) }
+            Slopes::new(value, std::array::from_fn(|k| if k == i { one } else { zero }))
         });
-        let Slopes { value, slope } = graph.add_expr(expr, &variables);
+        let Slopes { value, slope, .. } = graph.add_expr(expr, &variables);
         let outputs: [_; 1 + MAX_VARIABLES] = std::array::from_fn(|k| if k == 0 { value } else { slope[k - 1] });
         Self { expr: expr.clone(), program: Program::new(&graph, &outputs) }
     }
@@ -111,9 +111,9 @@ fn dual(rest: &mut &[Node], point: &[f64]) -> Dual {
     }
 }
 
-/// The chain rule, where a constant operand (slope 0) adds nothing even if the outer derivative is infinite.
+/// The chain rule, where a slope of 0 adds nothing even if the other is infinite.
 fn chain(outer: f64, inner: f64) -> f64 {
-    if inner == 0.0 { 0.0 } else { outer * inner }
+    Operation::Chain.of(outer, inner)
 }
 
 /// Value and derivative of a function of one operand.
@@ -122,7 +122,7 @@ fn unary(op: Unary, a: f64) -> (f64, f64) {
         Unary::Neg => (-a, -1.0),
         Unary::Log => (a.ln(), 1.0 / a),
         Unary::Exp => (a.exp(), a.exp()),
-        Unary::Sqrt => (a.sqrt(), 0.5 / a.sqrt()),
+        Unary::Sqrt => (a.sqrt(), Function::SqrtSlope.of(a)),
         Unary::Square => (a * a, 2.0 * a),
         Unary::Abs => (a.abs(), if a == 0.0 { 0.0 } else { a.signum() }),
         Unary::Tanh => (a.tanh(), 1.0 - a.tanh() * a.tanh()),
@@ -136,7 +136,7 @@ fn binary(op: Binary, a: f64, b: f64) -> (f64, f64, f64) {
         Binary::Sub => (a - b, 1.0, -1.0),
         Binary::Mul => (a * b, b, a),
         Binary::Div => (a / b, 1.0 / b, -a / (b * b)),
-        Binary::Pow => (a.powf(b), if b == 0.0 { 0.0 } else { b * a.powf(b - 1.0) }, a.powf(b) * a.ln()),
+        Binary::Pow => (a.powf(b), Operation::PowSlope.of(a, b), Operation::PowLog.of(a, b)),
         Binary::Max => share(a, b, a > b),
         Binary::Min => share(a, b, a < b),
     }

@@ -98,6 +98,15 @@ pub(crate) fn log(x: f32) -> f32 {
     select(x < 0.0 || x.is_nan(), f32::NAN, result)
 }
 
+/// The natural logarithm of `1 + x`, with all digits where x is small.
+#[inline(always)]
+pub(crate) fn log_1p(x: f32) -> f32 {
+    let sum = 1.0 + x;
+    // What the sum lost of x, to first order.
+    let rest = x - (sum - 1.0);
+    log(sum) + rest / sum
+}
+
 /// The hyperbolic tangent.
 #[inline(always)]
 pub(crate) fn tanh(x: f32) -> f32 {
@@ -159,6 +168,20 @@ mod tests {
             let (error, at) = worst(f, truth);
             assert!(error <= most, "{name}: {error} units at {at}");
         }
+    }
+
+    #[test]
+    fn log_1p_keeps_the_digits_of_small_numbers() {
+        for exponent in -300..=300 {
+            for sign in [1.0, -1.0] {
+                let x = sign * 1.1f32.powi(exponent);
+                if x > -0.75 {
+                    let (is, should) = (f64::from(log_1p(x)), f64::from(x).ln_1p());
+                    assert!((is - should).abs() <= 3e-7 * should.abs(), "{x}: {is}, not {should}");
+                }
+            }
+        }
+        assert!(log_1p(f32::NAN).is_nan() && log_1p(0.0) == 0.0);
     }
 
     #[test]

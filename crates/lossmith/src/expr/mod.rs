@@ -20,6 +20,7 @@ pub(crate) mod program;
 
 pub use eval::{Dual, Kernel, MAX_VARIABLES};
 pub use parse::{ParseError, is_name};
+pub(crate) use graph::Slopes;
 pub use print::Display;
 
 /// The longest formula text that is parsed, in bytes.
@@ -44,7 +45,7 @@ pub enum Unary {
     Log,
     /// `exp(a)`
     Exp,
-    /// `sqrt(a)`; its derivative at 0 is infinite.
+    /// `sqrt(a)`; its derivative at 0, which is infinite, is taken as 0.
     Sqrt,
     /// `square(a)`, the same as `a^2`.
     Square,
@@ -65,7 +66,7 @@ pub enum Binary {
     Mul,
     /// `a/b`
     Div,
-    /// `a^b`, for any real exponent.
+    /// `a^b`, for any real exponent; where `a` is 0 an infinite derivative of a finite power is taken as 0.
     Pow,
     /// `max(a, b)`; where both are equal each operand gets half the derivative, as in PyTorch and JAX.
     Max,

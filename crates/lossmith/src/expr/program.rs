@@ -70,8 +70,8 @@ impl Program {
                     place.push(Operand::Number(0.0));
                     continue;
                 }
-                Op::One(f, a) => What::One(f, place[a.0 as usize]),
-                Op::Two(f, a, b) => What::Two(f, place[a.0 as usize], place[b.0 as usize]),
+                Op::One(f, a) => What::One(f, place[a.index()]),
+                Op::Two(f, a, b) => What::Two(f, place[a.index()], place[b.index()]),
             };
             // The register is taken before those of the operands are given back: a step never writes what it reads.
             let into = free.pop().unwrap_or_else(|| {
@@ -87,18 +87,28 @@ impl Program {
             };
             let distinct = if operands[0] == operands[1] { &operands[..1] } else { &operands[..] };
             for id in distinct {
-                if let (true, Operand::Register(r)) = (last_use[id.0 as usize] == at, place[id.0 as usize]) {
+                if let (true, Operand::Register(r)) = (last_use[id.index()] == at, place[id.index()]) {
                     free.push(r);
                 }
             }
         }
-        program.outputs = outputs.iter().map(|id| place[id.0 as usize]).collect();
+        program.outputs = outputs.iter().map(|id| place[id.index()]).collect();
         program
     }
 
     /// How many registers [`run`] needs.
     pub(crate) fn registers(&self) -> usize {
         self.registers
+    }
+
+    /// Whether the input of this index is read.
+    pub(crate) fn reads(&self, input: u8) -> bool {
+        let is = |operand: &Operand| matches!(operand, Operand::Input(i) if *i == input);
+        self.outputs.iter().any(is)
+            || self.steps.iter().any(|step| match &step.what {
+                What::One(_, a) => is(a),
+                What::Two(_, a, b) => is(a) || is(b),
+            })
     }
 
     /// The output of this index, after [`run`] on the same inputs and registers.
@@ -116,7 +126,7 @@ impl Program {
 fn last_uses(graph: &Graph, outputs: &[Id]) -> Vec<usize> {
     let mut last = vec![0; graph.ops.len()];
     for id in outputs {
-        last[id.0 as usize] = graph.ops.len();
+        last[id.index()] = graph.ops.len();
     }
     for (at, op) in graph.ops.iter().enumerate().rev() {
         let operands = match *op {
@@ -126,7 +136,7 @@ fn last_uses(graph: &Graph, outputs: &[Id]) -> Vec<usize> {
         };
         if last[at] > 0 {
             for id in operands {
-                last[id.0 as usize] = last[id.0 as usize].max(at);
+                last[id.index()] = last[id.index()].max(at);
             }
         }
     }
@@ -180,6 +190,7 @@ fn one(function: Function, a: Source, into: &mut Block) {
         Function::Log => map(a, into, math::log),
         Function::Exp => map(a, into, math::exp),
         Function::Sqrt => map(a, into, f32::sqrt),
+        Function::SqrtSlope => map(a, into, |a| if a == 0.0 { 0.0 } else { 0.5 / a.sqrt() }),
         Function::Abs => map(a, into, f32::abs),
         Function::Tanh => map(a, into, math::tanh),
         Function::Sign => map(a, into, |a| {
@@ -207,6 +218,7 @@ fn two(operation: Operation, a: Source, b: Source, into: &mut Block) {
         Operation::Add => zip(a, b, into, |a, b| a + b),
         Operation::Sub => zip(a, b, into, |a, b| a - b),
         Operation::Mul => zip(a, b, into, |a, b| a * b),
+        Operation::Chain => zip(a, b, into, |a, b| if a == 0.0 || b == 0.0 { 0.0 } else { a * b }),
         Operation::Div => zip(a, b, into, |a, b| a / b),
         Operation::Max => zip(a, b, into, |a, b| {
             if a > b {
@@ -236,7 +248,10 @@ fn two(operation: Operation, a: Source, b: Source, into: &mut Block) {
             }
         }),
         Operation::Pow => zip(a, b, into, f32::powf),
-        Operation::PowSlope => zip(a, b, into, |a, b| if b == 0.0 { 0.0 } else { b * a.powf(b - 1.0) }),
+        Operation::PowSlope => zip(a, b, into, |a, b| {
+            if b == 0.0 || (a == 0.0 && b > 0.0 && b < 1.0) { 0.0 } else { b * a.powf(b - 1.0) }
+        }),
+        Operation::PowLog => zip(a, b, into, |a, b| if a == 0.0 && b >= 0.0 { 0.0 } else { a.powf(b) * math::log(a) }),
     }
 }
 

@@ -1,9 +1,12 @@
 //! Class losses: a kernel over label `x`, probability `y` and number of classes `n`, summed over the classes of one
 //! example and averaged over the examples; probabilities are the softmax of logits.
 //!
-//! The gradient is taken through the logarithm of the softmax, `u = log y`: with `t_i = dL/du_i` it is
-//! `dL/dz_j = t_j - y_j sum_i t_i`, and `log(y)` in a formula is `u` itself, never the logarithm of a probability that
-//! has underflown.
+//! What a formula says of `y`, `1 - y` and their logarithms is never computed from one another, where digits would be lost:
+//! all four come from the logits. `log(y)` and `log(1 - y)` are exact for every finite logit; `y` and `1 - y` themselves are
+//! held at the least normal f32, in f64 and in emitted code too, so that their inverses are finite.
+//!
+//! The gradient is taken through the margin of each class, `m_j = log(y_j/(1 - y_j))`, in which all slopes are small: those
+//! of `log y`, `y`, `1 - y` and `log(1 - y)` are `1 - y`, `y(1 - y)`, `-y(1 - y)` and `-y`.
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
@@ -13,13 +16,15 @@ use rayon::prelude::*;
 
 use super::{Array, Evaluation, InputSpec, Inputs, Loss, LossError, ScalarType, Spec};
 use crate::expr::emit::{self, Example, Language};
-use crate::expr::graph::{Graph, Range, Slopes};
+use crate::expr::graph::Graph;
 use crate::expr::program::Program;
 use crate::expr::{CLASS_VARIABLES, Expr};
 use crate::simd::Level;
 
+mod reference;
 mod tile;
 
+pub use reference::Reference;
 use tile::{ByLabel, Kind, Slab};
 
 pub(super) const SPACE: &str = "logits [N,C] (any finite numbers; the softmax is inside), target [N] with labels 0..C; the value is the mean over N";
@@ -41,8 +46,6 @@ pub(super) const INPUTS: &[InputSpec] = &[
     },
 ];
 
-/// The least probability that a kernel sees: the least normal f32.
-const LEAST_PROBABILITY: f32 = f32::MIN_POSITIVE;
 /// From this many logits on, a batch is spread over threads.
 const MANY: usize = 1 << 16;
 /// So many tiles are one thread's piece of work.
@@ -79,8 +82,8 @@ pub struct ClassLoss {
 pub(super) struct LabelTerms {
     /// Times `log y_k`.
     pub own_log: f64,
-    /// Times `y_k`.
-    pub own: f64,
+    /// Times `1 - y_k`.
+    pub own_missed: f64,
     /// Times the mean over the classes of `log y_i`.
     pub mean_log: f64,
     /// Times the mean over the classes of `x_i/y_i`, which is `1/(C y_k)`.
@@ -179,19 +182,11 @@ impl ClassLoss {
     }
 }
 
-/// A formula with `x` and `n` put in, so that what they switch off is never computed.
+/// The programs of a formula for a class that is the label or is not.
 fn by_label(formula: &Expr, classes: usize) -> ByLabel {
-    let program = |x: f64| {
-        let mut graph = Graph::default();
-        let zero = graph.number(0.0);
-        let u = graph.input(0, Range::new(Range::FINITE.low, 0.0));
-        let y = graph.input(1, Range::new(f64::from(LEAST_PROBABILITY), 1.0));
-        // dy/du = y, and log(y) is u itself.
-        graph.set_logarithm(y, u);
-        let (x, n) = (graph.number(x), graph.number(classes as f64));
-        let variables = [(x, zero), (y, y), (n, zero)].map(|(value, slope)| Slopes { value, slope: [slope] });
-        let Slopes { value, slope: [slope] } = graph.add_expr(formula, &variables);
-        Program::new(&graph, &[value, slope])
+    let program = |x| {
+        let (graph, outputs) = Graph::of_class(formula, x, classes);
+        Program::new(&graph, &outputs)
     };
     ByLabel { others: program(0.0), own: program(1.0) }
 }
@@ -232,157 +227,4 @@ fn labels(inputs: &Inputs, rows: usize, classes: usize) -> Result<Vec<u32>, Loss
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::expr::Kernel;
-
-    fn loss(text: &str) -> ClassLoss {
-        ClassLoss::from_spec(&Spec::parse(text).unwrap()).unwrap()
-    }
-
-    #[test]
-    #[expect(clippy::approx_constant, reason = "published figures as they are printed")]
-    fn baikal_of_two_classes_has_the_published_values() {
-        for (y, baikal, cma) in
-            [(0.01, 52.3076, 252.7226), (0.5, 1.6931, 5.6650), (0.7071, 1.4944, 4.4674), (0.999, 3.9549, 10.6199)]
-        {
-            let logits = [f32::ln(y / (1.0 - y)), 0.0];
-            assert!((loss("baikal").value(&logits, &[0], 2) - baikal).abs() < 1e-3);
-            assert!((loss("baikal-cma").value(&logits, &[0], 2) - cma).abs() < 1e-3);
-        }
-    }
-
-    #[test]
-    fn every_named_loss_equals_its_formula() {
-        for text in ["cross-entropy", "baikal", "baikal-cma", "poly-loss(epsilon=-0.5)", "label-smoothing(epsilon=0.2)"]
-        {
-            let named = loss(text);
-            let formula = ClassLoss::from_formula(named.formula().clone());
-            let (logits, labels) = ([0.3, -1.0, 2.0, 0.0, 0.5, -3.0], [2, 1]);
-            let (mut a, mut b) = ([0.0; 6], [0.0; 6]);
-            let (va, vb) = (
-                named.value_and_gradient(&logits, &labels, 3, &mut a),
-                formula.value_and_gradient(&logits, &labels, 3, &mut b),
-            );
-            assert!((va - vb).abs() < 1e-6 * va.abs(), "{text}: {va} {vb}");
-            assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-6), "{text}: {a:?} {b:?}");
-        }
-    }
-
-    /// Value and gradient of one row in f64, the readable reference: the formula class by class, at probabilities that
-    /// are held at the least normal f32.
-    fn oracle(formula: &Expr, logits: &[f32], label: usize) -> (f64, Vec<f64>) {
-        let kernel = Kernel::new(formula);
-        let max = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-        let sum: f64 = logits.iter().map(|&z| (f64::from(z) - max).exp()).sum();
-        let y: Vec<f64> =
-            logits.iter().map(|&z| ((f64::from(z) - max).exp() / sum).max(f64::from(LEAST_PROBABILITY))).collect();
-        let at = |j: usize| kernel.at(&[f64::from(u8::from(j == label)), y[j], y.len() as f64]);
-        let t: Vec<f64> = (0..y.len()).map(|j| y[j] * at(j).slope[1]).collect();
-        let total: f64 = t.iter().sum();
-        ((0..y.len()).map(|j| at(j).value).sum(), t.iter().zip(&y).map(|(t, y)| t - y * total).collect())
-    }
-
-    #[test]
-    fn batches_equal_the_reference_row_by_row() {
-        let losses = [
-            "cross-entropy",
-            "baikal",
-            "baikal-cma",
-            "poly-loss",
-            "label-smoothing",
-            "-x*log(y)",
-            "-x*log(y) - (1 - x)*log(1.1 - y)",
-            "(x - y)^2",
-            "-(log(1.5*y) - x/y)/n",
-            "tanh(x - y)*max(y, 0.3)",
-            "n",
-            "x*(1 - y)^1.5 + abs(y - 0.25)*exp(-x)",
-            "y^y - sqrt(y)/(x + n)",
-        ];
-        for (rows, classes) in [(1, 1), (1, 2), (7, 3), (128, 10), (129, 10), (40, 100), (3, 1300)] {
-            let logits: Vec<f32> = (0..rows * classes).map(|i| 6.0 * (i as f32 * 1.7).sin()).collect();
-            let labels: Vec<u32> = (0..rows).map(|r| (r * 7 % classes) as u32).collect();
-            for text in losses {
-                let loss = loss(text);
-                let mut grad = vec![f32::NAN; logits.len()];
-                let value = loss.value_and_gradient(&logits, &labels, classes, &mut grad);
-                assert_eq!(value, loss.value(&logits, &labels, classes));
-                let mut sum = 0.0;
-                for (r, &label) in labels.iter().enumerate() {
-                    let row = r * classes..(r + 1) * classes;
-                    let (v, g) = oracle(loss.formula(), &logits[row.clone()], label as usize);
-                    sum += v;
-                    let largest = g.iter().fold(1.0, |m: f64, g| m.max(g.abs()));
-                    let near = |(a, b): (&f32, &f64)| (f64::from(*a) * rows as f64 - b).abs() <= 1e-5 * largest;
-                    assert!(
-                        grad[row.clone()].iter().zip(&g).all(near),
-                        "{text} {rows}x{classes}: {:?} {g:?}",
-                        &grad[row]
-                    );
-                }
-                let mean = sum / rows as f64;
-                assert!((value - mean).abs() <= 1e-5 * mean.abs().max(1.0), "{text} {rows}x{classes}: {value} {mean}");
-            }
-        }
-    }
-
-    #[test]
-    fn vector_widths_and_threads_do_not_change_a_bit() {
-        let (rows, classes) = (20_000, 10);
-        let logits: Vec<f32> = (0..rows * classes).map(|i| 9.0 * (i as f32 * 0.7).sin()).collect();
-        let labels: Vec<u32> = (0..rows).map(|r| (r * 7 % classes) as u32).collect();
-        for text in ["baikal", "tanh(x - y)*log(y) + exp(y)/sqrt(y + n)"] {
-            let loss = loss(text);
-            let programs = loss.programs(classes);
-            let kind = loss.fused.as_ref().map_or(Kind::Formula(&programs), Kind::Fused);
-            let results = Level::all().iter().map(|&level| {
-                let mut grad = vec![0.0; logits.len()];
-                let slab = Slab { logits: &logits, labels: &labels, classes, scale: 1.0 };
-                (tile::sum(level, kind, &slab, Some(&mut grad)), grad)
-            });
-            let results: Vec<_> = results.collect();
-            assert!(results.windows(2).all(|w| w[0] == w[1]), "{text}");
-            let threaded = [1, 3].map(|threads| {
-                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                let mut grad = vec![0.0; logits.len()];
-                (pool.install(|| loss.value_and_gradient(&logits, &labels, classes, &mut grad)), grad)
-            });
-            assert_eq!(threaded[0], threaded[1], "{text}");
-        }
-    }
-
-    #[test]
-    fn extreme_logits_give_finite_results() {
-        for text in ["cross-entropy", "baikal", "baikal-cma", "-x*log(y)", "-(log(y) - x/y)", "x/y - log(2*y)"] {
-            for logits in [[1e4, -1e4, 0.0], [-1e4, 1e4, 1e4], [1e4; 3], [-88.0, 0.0, 100.0]] {
-                let mut grad = [f32::NAN; 3];
-                let value = loss(text).value_and_gradient(&logits, &[0], 3, &mut grad);
-                assert!(value.is_finite() && grad.iter().all(|g| g.is_finite()), "{text} {logits:?}: {value} {grad:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_factor_of_zero_hides_nothing_that_is_undefined() {
-        assert!(loss("x*log(y - 0.5)").value(&[0.0, 0.0, 0.0], &[0], 3).is_nan());
-    }
-
-    #[test]
-    fn bad_labels_and_numbers_are_named() {
-        let logits = |v: Vec<f32>| shaped(&[1, 2], v);
-        let target = |l: i64| shaped(&[1], vec![l]);
-        for (inputs, message) in [
-            (
-                Inputs::new().with("logits", logits(vec![0.0, 1.0])).with("target", target(2)),
-                "input 'target': label 2 at [0]; expected 0 to 1",
-            ),
-            (
-                Inputs::new().with("logits", logits(vec![0.0, f32::NAN])).with("target", target(0)),
-                "input 'logits': NaN at [0, 1]; every number must be finite",
-            ),
-        ] {
-            assert_eq!(loss("baikal").evaluate(&inputs).unwrap_err().to_string(), message);
-        }
-    }
-}
+mod tests;

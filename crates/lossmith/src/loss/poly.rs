@@ -22,7 +22,7 @@ pub(super) static ENTRY: Entry = Entry {
     example: class::example,
     build: |arguments| {
         let epsilon = arguments.number("epsilon");
-        let terms = LabelTerms { own_log: -1.0, own: -epsilon, constant: epsilon, ..LabelTerms::default() };
+        let terms = LabelTerms { own_log: -1.0, own_missed: epsilon, ..LabelTerms::default() };
         Ok(Box::new(ClassLoss::fused(&format!("x*(({epsilon})*(1 - y) - log(y))"), terms)?))
     },
 };

@@ -1,19 +1,22 @@
 //! A Python file with a function for JAX.
 
-use super::{Module, PYTHON, Python, Tree, rows, single};
+use super::python::{Python, arguments, helpers};
+use super::{LEAST_PROBABILITY, Leaf, Module, PYTHON, Steps, rows, single};
 
 pub(super) fn source(module: &Module) -> String {
-    let tree = Tree::new(module.formula);
+    let [own, others] = module.steps();
     let python = Python { module: "jnp", number: |v| format!("{v:?}") };
-    let code = python.code(&tree);
-    let mut inside = String::new();
-    if tree.uses(&Tree::X) {
-        inside += "    x = jax.nn.one_hot(target, logits.shape[-1], dtype=y.dtype)\n";
+    let needs_n = own.uses(Leaf::Classes) || others.uses(Leaf::Classes);
+    let n = if needs_n { "    n = float(logits.shape[1])\n" } else { "" };
+    let mut functions = helpers(&own, &others, HELPERS);
+    functions += &python.function("_own", "The loss of the label's class.", &own);
+    let (mut inside, mut result) = (own_lines(&own), "own".to_owned());
+    if !others.is_zero() {
+        functions += "\n\n";
+        functions += &python.function("_other", "The loss of a class that is not the label.", &others);
+        inside += &other_lines(&others);
+        result += " + other";
     }
-    if tree.uses(&Tree::N) {
-        inside += "    n = float(logits.shape[-1])\n";
-    }
-    let nonzero = if code.contains("_nonzero(") { NONZERO } else { "" };
     let example = &module.example;
     format!(
         r#"{head}
@@ -21,23 +24,33 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-{nonzero}
-def {function}(logits, target):
-    """Mean over the rows of logits [N, C], with labels target [N]: {formula}."""
-    u = jax.nn.log_softmax(logits, axis=-1)
-    # No probability is less than the least normal number, but gradients pass as if it could be.
-    least = jnp.log(jnp.finfo(u.dtype).tiny)
-    y = jnp.exp(u + jax.lax.stop_gradient(jnp.maximum(u, least) - u))
-{inside}    return jnp.mean(jnp.sum({code}, axis=-1))
+# The least normal float32: no probability that the formula sees is less, in any precision.
+TINY = {tiny:?}
+LOWEST = {lowest:?}
 
+
+def {function}(logits, target):
+    """{formula}, x one-hot label, y softmax of the logits, n classes.
+
+    logits [N, C], [N, C, d1, ...] or [C]: any finite numbers; target [N], [N, d1, ...] or []: labels from 0 to C - 1.
+    The result is the mean over all labels, in float64 for logits of float64 and in float32 for all others. A label out of
+    range is an error, or under jit, where none can be raised, makes the result NaN.
+    """
+    logits, target = _checked(logits, target)
+    label = jnp.arange(logits.shape[1]).reshape((1, -1) + (1,) * (logits.ndim - 2)) == jnp.expand_dims(target, 1)
+{n}{inside}    valid = (target >= 0) & (target < logits.shape[1])
+    return jnp.mean(jnp.where(valid, {result}, jnp.nan))
+
+
+{functions}
 
 def test():
     """Value and gradient are those that lossmith computed."""
     logits = jnp.array({logits})
     value, gradient = jax.value_and_grad({function})(logits, jnp.array({labels:?}))
-    np.testing.assert_allclose(value, {value}, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(value, {value}, rtol=1e-5, atol=1e-6)
     expected = {gradient}
-    np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-6)
 
 
 if __name__ == "__main__":
@@ -45,6 +58,8 @@ if __name__ == "__main__":
     print("as lossmith computed")
 "#,
         head = module.head("#"),
+        tiny = f64::from(LEAST_PROBABILITY),
+        lowest = f64::from(f32::MIN),
         function = module.function_name(),
         formula = module.formula_text(),
         logits = rows(&example.logits, PYTHON[0], PYTHON[1]),
@@ -54,9 +69,102 @@ if __name__ == "__main__":
     )
 }
 
-const NONZERO: &str = r#"
-def _nonzero(a):
-    """The same, but for exact zeros, which have no logarithm and no inverse."""
-    return jnp.where(a == 0, jnp.finfo(jnp.float32).tiny, a)
+fn own_lines(own: &Steps) -> String {
+    let arguments = arguments(own);
+    let mut lines = vec!["margin = _margin(logits, label)  # log(y / (1 - y)) of the label".to_owned()];
+    lines.push("u = jax.nn.log_sigmoid(margin)  # log y".to_owned());
+    if arguments.contains(&"v") {
+        lines.push("v = jax.nn.log_sigmoid(-margin)  # log(1 - y)".to_owned());
+    }
+    lines.push(format!("own = jnp.squeeze(_own({}), 1)", arguments.join(", ")));
+    lines.iter().map(|line| format!("    {line}\n")).collect()
+}
 
-"#;
+fn other_lines(others: &Steps) -> String {
+    let arguments = arguments(others);
+    let lines = if others.has_prediction() {
+        let mut lines = vec!["u, v = _log_probabilities(logits)".to_owned()];
+        lines.push("# The label's place is taken by a number that does no harm, and its loss is left out.".to_owned());
+        lines.push("u = jnp.where(label, -1.0, u)".to_owned());
+        if arguments.contains(&"v") {
+            lines.push("v = jnp.where(label, -1.0, v)".to_owned());
+        }
+        lines.push(format!("other = jnp.sum(jnp.where(label, 0.0, _other({})), 1)", arguments.join(", ")));
+        lines
+    } else {
+        let call = format!("other = (logits.shape[1] - 1) * _other({})", arguments.join(", "));
+        vec!["u = jnp.zeros_like(own)".to_owned(), call]
+    };
+    lines.iter().map(|line| format!("    {line}\n")).collect()
+}
+
+const HELPERS: &[(&str, &str)] = &[
+    (
+        "_checked",
+        r#"def _checked(logits, target):
+    """Logits [N, C, ...] in full precision and labels [N, ...]."""
+    logits, target = jnp.asarray(logits), jnp.asarray(target)
+    if logits.ndim == 1:
+        logits, target = logits[None], target[None]
+    if logits.ndim == 0 or logits.shape[1] == 0 or target.shape != logits.shape[:1] + logits.shape[2:]:
+        raise ValueError(
+            f"expected logits [N, C, ...] and a target [N, ...] of labels, found {logits.shape} and {target.shape}"
+        )
+    if not jnp.issubdtype(target.dtype, jnp.integer):
+        raise TypeError(f"expected a target of whole numbers, found {target.dtype}")
+    if not jnp.issubdtype(logits.dtype, jnp.floating):
+        raise TypeError(f"expected logits of a floating-point type, found {logits.dtype}")
+    if not isinstance(target, jax.core.Tracer):
+        wrong = np.asarray(target)[(np.asarray(target) < 0) | (np.asarray(target) >= logits.shape[1])]
+        if wrong.size > 0:
+            raise ValueError(f"expected labels from 0 to {logits.shape[1] - 1}, found {wrong[0]}")
+    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32)), target
+"#,
+    ),
+    (
+        "_margin",
+        r#"def _margin(logits, label):
+    """log(y / (1 - y)) of one class of every row; exact however close y is to 0 or 1."""
+    if logits.shape[1] == 1:
+        return 0.0 * logits - LOWEST
+    others = jax.nn.logsumexp(jnp.where(label, LOWEST, logits), axis=1, keepdims=True)
+    return jnp.sum(jnp.where(label, logits, 0.0), axis=1, keepdims=True) - others
+"#,
+    ),
+    (
+        "_log_probabilities",
+        r#"def _log_probabilities(logits):
+    """log y and log(1 - y) of every class; those of the largest from its margin, which has all digits."""
+    classes = jnp.arange(logits.shape[1]).reshape((1, -1) + (1,) * (logits.ndim - 2))
+    largest = classes == jnp.argmax(logits, axis=1, keepdims=True)
+    margin = _margin(logits, largest)
+    u = jnp.where(largest, jax.nn.log_sigmoid(margin), jax.nn.log_softmax(logits, axis=1))
+    v = jnp.log1p(-jnp.exp(jnp.where(largest, -1.0, u)))
+    return u, jnp.where(largest, jax.nn.log_sigmoid(-margin), v)
+"#,
+    ),
+    (
+        "_probability",
+        r#"def _probability(log):
+    """exp(log), but no less than TINY; the slope is that of an exponential everywhere."""
+    held = jax.lax.stop_gradient(log)
+    return jnp.maximum(jnp.exp(held), TINY) * jnp.exp(log - held)
+"#,
+    ),
+    (
+        "_inverse",
+        r#"def _inverse(log):
+    """1 / _probability(log), with a slope that stays in range."""
+    held = jax.lax.stop_gradient(log)
+    return 1.0 / jnp.maximum(jnp.exp(held), TINY) * jnp.exp(held - log)
+"#,
+    ),
+    (
+        "_power",
+        r#"def _power(a, b):
+    """a**b; where a is 0 the slope is taken as 0."""
+    zero = a == 0
+    return jnp.where(zero, jnp.zeros_like(a) ** jax.lax.stop_gradient(b), jnp.where(zero, 1.0, a) ** b)
+"#,
+    ),
+];

@@ -1,10 +1,10 @@
 //! An equation for LaTeX with `amsmath`.
 
-use super::super::{Binary, Unary};
-use super::{Binding, Module, Tree, number};
+use super::super::{Binary, Expr, Kernel, Node, Unary};
+use super::{Binding, Module, number};
 
 pub(super) fn source(module: &Module) -> String {
-    let (code, binding) = piece(&Tree::new(module.formula));
+    let (code, binding) = piece(module.formula, 0);
     let code = code.replace(" + -", " - ");
     let code = if binding == Binding::Sum { format!("\\left[ {code} \\right]") } else { code };
     let example = &module.example;
@@ -18,52 +18,58 @@ pub(super) fn source(module: &Module) -> String {
     )
 }
 
-fn piece(tree: &Tree) -> (String, Binding) {
-    let atom = |text: &str| (text.to_owned(), Binding::Atom);
-    match tree {
-        Tree::Number(v) => {
-            let (text, binding) = number(*v, "\\infty", "\\mathrm{NaN}");
-            let text = text.strip_suffix(".0").map(str::to_owned).unwrap_or(text);
-            match text.split_once('e') {
-                Some((digits, exponent)) => (format!("{digits} \\cdot 10^{{{exponent}}}"), Binding::Product),
-                None => (text, binding),
-            }
-        }
-        Tree::X => atom("x_{ij}"),
-        Tree::Y => atom("y_{ij}"),
-        Tree::N => atom("n"),
-        Tree::LogY => (format!("\\log {}", piece(&Tree::Y).0), Binding::Product),
-        Tree::Unary(op, a) => unary(*op, a),
-        Tree::Binary(op, a, b) => binary(*op, a, b),
+const VARIABLES: [&str; 3] = ["x_{ij}", "y_{ij}", "n"];
+
+/// The subtree at `at`; constants are folded.
+fn piece(formula: &Expr, at: usize) -> (String, Binding) {
+    let constant = formula.nodes()[at..formula.subtree_end(at)].iter().all(|n| !matches!(n, Node::Var(_)));
+    match formula.nodes()[at] {
+        _ if constant => constant_piece(Kernel::new(&formula.subtree(at)).at(&[]).value),
+        Node::Num(v) => constant_piece(v),
+        Node::Var(i) => (VARIABLES[usize::from(i)].to_owned(), Binding::Atom),
+        Node::Unary(op) => unary(op, formula, at + 1),
+        Node::Binary(op) => binary(op, formula, at + 1, formula.subtree_end(at + 1)),
     }
 }
 
-fn within(tree: &Tree, least: Binding) -> String {
-    let (code, binding) = piece(tree);
+fn constant_piece(v: f64) -> (String, Binding) {
+    let (text, binding) = number(v, "\\infty", "\\mathrm{NaN}");
+    let text = text.strip_suffix(".0").map(str::to_owned).unwrap_or(text);
+    match text.split_once('e') {
+        Some((digits, exponent)) => (format!("{digits} \\cdot 10^{{{exponent}}}"), Binding::Product),
+        None => (text, binding),
+    }
+}
+
+fn within(formula: &Expr, at: usize, least: Binding) -> String {
+    let (code, binding) = piece(formula, at);
     if binding < least { format!("\\left( {code} \\right)") } else { code }
 }
 
-fn unary(op: Unary, a: &Tree) -> (String, Binding) {
-    let inner = || piece(a).0;
+fn unary(op: Unary, formula: &Expr, at: usize) -> (String, Binding) {
+    let inner = || piece(formula, at).0;
     match op {
-        Unary::Neg => (format!("-{}", within(a, Binding::Product)), Binding::Sign),
+        Unary::Neg => (format!("-{}", within(formula, at, Binding::Product)), Binding::Sign),
+        Unary::Log if formula.nodes()[at] == Node::Var(1) => (format!("\\log {}", VARIABLES[1]), Binding::Product),
         Unary::Log => (format!("\\log \\left( {} \\right)", inner()), Binding::Product),
         Unary::Exp => (format!("\\exp \\left( {} \\right)", inner()), Binding::Product),
         Unary::Tanh => (format!("\\tanh \\left( {} \\right)", inner()), Binding::Product),
         Unary::Sqrt => (format!("\\sqrt{{{}}}", inner()), Binding::Atom),
         Unary::Abs => (format!("\\left| {} \\right|", inner()), Binding::Atom),
-        Unary::Square => (format!("{}^{{2}}", within(a, Binding::Atom)), Binding::Power),
+        Unary::Square => (format!("{}^{{2}}", within(formula, at, Binding::Atom)), Binding::Power),
     }
 }
 
-fn binary(op: Binary, a: &Tree, b: &Tree) -> (String, Binding) {
+fn binary(op: Binary, formula: &Expr, a: usize, b: usize) -> (String, Binding) {
+    let inner = |at| piece(formula, at).0;
+    let held = |at, least| within(formula, at, least);
     match op {
-        Binary::Add => (format!("{} + {}", within(a, Binding::Sum), within(b, Binding::Product)), Binding::Sum),
-        Binary::Sub => (format!("{} - {}", within(a, Binding::Sum), within(b, Binding::Product)), Binding::Sum),
-        Binary::Mul => (format!("{} \\, {}", within(a, Binding::Product), within(b, Binding::Power)), Binding::Product),
-        Binary::Div => (format!("\\frac{{{}}}{{{}}}", piece(a).0, piece(b).0), Binding::Atom),
-        Binary::Pow => (format!("{}^{{{}}}", within(a, Binding::Atom), piece(b).0), Binding::Power),
-        Binary::Max => (format!("\\max \\left( {}, {} \\right)", piece(a).0, piece(b).0), Binding::Atom),
-        Binary::Min => (format!("\\min \\left( {}, {} \\right)", piece(a).0, piece(b).0), Binding::Atom),
+        Binary::Add => (format!("{} + {}", held(a, Binding::Sum), held(b, Binding::Product)), Binding::Sum),
+        Binary::Sub => (format!("{} - {}", held(a, Binding::Sum), held(b, Binding::Product)), Binding::Sum),
+        Binary::Mul => (format!("{} \\, {}", held(a, Binding::Product), held(b, Binding::Power)), Binding::Product),
+        Binary::Div => (format!("\\frac{{{}}}{{{}}}", inner(a), inner(b)), Binding::Atom),
+        Binary::Pow => (format!("{}^{{{}}}", held(a, Binding::Atom), inner(b)), Binding::Power),
+        Binary::Max => (format!("\\max \\left( {}, {} \\right)", inner(a), inner(b)), Binding::Atom),
+        Binary::Min => (format!("\\min \\left( {}, {} \\right)", inner(a), inner(b)), Binding::Atom),
     }
 }

@@ -1,14 +1,19 @@
 //! Class losses as source text for other tools: PyTorch, JAX, Burn, LaTeX.
 //!
-//! Every module carries its formula, where it comes from, and a test value. Where a logarithm or an inverse would meet an
-//! exact zero, the code puts the least normal number; everywhere else it computes the formula as it is written.
+//! Every module carries its formula, where it comes from, and a test value. The code is made from the graph that the engine
+//! computes: one piece for the class that is the label, one for all others, from logarithms of probabilities that are exact
+//! for every finite logit. So it says what the engine says, also where probabilities round to 0 or 1.
 
 mod burn;
 mod jax;
 mod latex;
+mod python;
 mod pytorch;
+mod steps;
 
-use super::{Binary, CLASS_VARIABLES, Expr, Kernel, Node, Unary};
+use super::graph::probability::LEAST_PROBABILITY;
+use super::{CLASS_VARIABLES, Expr};
+use steps::{Leaf, Steps, Tree};
 
 /// What the source text is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +104,11 @@ impl Module<'_> {
         if name.ends_with("loss") { name } else { name + "_loss" }
     }
 
+    /// The formula where the class is the label, and where it is not.
+    fn steps(&self) -> [Steps; 2] {
+        [1.0, 0.0].map(|x| Steps::new(self.formula, x))
+    }
+
     /// Formula, meaning and provenance as comment lines.
     fn head(&self, comment: &str) -> String {
         let lines = format!(
@@ -115,72 +125,6 @@ impl Module<'_> {
     }
 }
 
-/// A formula with its constants folded and its logarithms of `y` found.
-#[derive(Clone, Debug, PartialEq)]
-enum Tree {
-    Number(f64),
-    X,
-    Y,
-    N,
-    LogY,
-    Unary(Unary, Box<Tree>),
-    Binary(Binary, Box<Tree>, Box<Tree>),
-}
-
-impl Tree {
-    fn new(formula: &Expr) -> Self {
-        Self::at(formula, &mut 0)
-    }
-
-    /// The subtree at `at`, which is moved past it.
-    fn at(formula: &Expr, at: &mut usize) -> Self {
-        let (start, end) = (*at, formula.subtree_end(*at));
-        if formula.nodes()[start..end].iter().all(|n| !matches!(n, Node::Var(_))) {
-            *at = end;
-            return Self::Number(Kernel::new(&formula.subtree(start)).at(&[]).value);
-        }
-        *at += 1;
-        match formula.nodes()[start] {
-            Node::Num(v) => Self::Number(v),
-            Node::Var(0) => Self::X,
-            Node::Var(1) => Self::Y,
-            Node::Var(_) => Self::N,
-            Node::Unary(op) => match (op, Self::at(formula, at)) {
-                (Unary::Log, Self::Y) => Self::LogY,
-                (op, a) => Self::Unary(op, Box::new(a)),
-            },
-            Node::Binary(op) => {
-                let a = Self::at(formula, at);
-                Self::Binary(op, Box::new(a), Box::new(Self::at(formula, at)))
-            }
-        }
-    }
-
-    /// Whether it is never 0: no guard is needed for its logarithm or its inverse.
-    fn is_never_zero(&self) -> bool {
-        match self {
-            Self::Number(v) => *v != 0.0,
-            Self::Y | Self::N | Self::Unary(Unary::Exp, _) => true,
-            Self::Binary(Binary::Mul | Binary::Div, a, b) => a.is_never_zero() && b.is_never_zero(),
-            Self::Unary(Unary::Neg, a) => a.is_never_zero(),
-            _ => false,
-        }
-    }
-
-    /// Whether it depends on the prediction, so that there is a gradient to ask for.
-    fn has_prediction(&self) -> bool {
-        self.uses(&Self::Y) || self.uses(&Self::LogY)
-    }
-
-    fn uses(&self, leaf: &Self) -> bool {
-        match self {
-            Self::Unary(_, a) => a.uses(leaf),
-            Self::Binary(_, a, b) => a.uses(leaf) || b.uses(leaf),
-            other => other == leaf,
-        }
-    }
-}
-
 /// How tightly a piece of code holds together, loosest first.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
 enum Binding {
@@ -189,69 +133,6 @@ enum Binding {
     Sign,
     Power,
     Atom,
-}
-
-/// How Python code calls the functions of the formula language.
-struct Python {
-    /// The module of the functions, `torch` or `jnp`.
-    module: &'static str,
-    /// A number as an array.
-    number: fn(f64) -> String,
-}
-
-impl Python {
-    /// The formula as one value for every row and class.
-    fn code(&self, tree: &Tree) -> String {
-        let (code, _) = self.piece(tree);
-        if tree.has_prediction() { code } else { format!("0.0 * y + ({code})") }
-    }
-
-    fn piece(&self, tree: &Tree) -> (String, Binding) {
-        let name = |text: &str| (text.to_owned(), Binding::Atom);
-        match tree {
-            Tree::Number(v) => number(*v, PYTHON[0], PYTHON[1]),
-            Tree::X => name("x"),
-            Tree::Y => name("y"),
-            Tree::N => name("n"),
-            Tree::LogY => name("u"),
-            Tree::Unary(Unary::Neg, a) => (format!("-{}", self.within(a, Binding::Power)), Binding::Sign),
-            Tree::Unary(Unary::Square, a) => (format!("{}**2", self.within(a, Binding::Atom)), Binding::Power),
-            Tree::Unary(op, a) => {
-                let a = if *op == Unary::Log { self.nonzero(a, Binding::Sum) } else { self.piece(a).0 };
-                (format!("{}.{}({a})", self.module, op.name()), Binding::Atom)
-            }
-            Tree::Binary(Binary::Max, a, b) => (self.call("maximum", a, b), Binding::Atom),
-            Tree::Binary(Binary::Min, a, b) => (self.call("minimum", a, b), Binding::Atom),
-            Tree::Binary(Binary::Add, a, b) => self.infix(a, " + ", self.within(b, Binding::Product), Binding::Sum),
-            Tree::Binary(Binary::Sub, a, b) => self.infix(a, " - ", self.within(b, Binding::Product), Binding::Sum),
-            Tree::Binary(Binary::Mul, a, b) => self.infix(a, " * ", self.within(b, Binding::Power), Binding::Product),
-            Tree::Binary(Binary::Div, a, b) => self.infix(a, " / ", self.nonzero(b, Binding::Power), Binding::Product),
-            Tree::Binary(Binary::Pow, a, b) => {
-                (format!("{}**{}", self.within(a, Binding::Atom), self.within(b, Binding::Power)), Binding::Power)
-            }
-        }
-    }
-
-    fn within(&self, tree: &Tree, least: Binding) -> String {
-        let (code, binding) = self.piece(tree);
-        if binding < least { format!("({code})") } else { code }
-    }
-
-    fn nonzero(&self, tree: &Tree, least: Binding) -> String {
-        if tree.is_never_zero() { self.within(tree, least) } else { format!("_nonzero({})", self.piece(tree).0) }
-    }
-
-    fn infix(&self, left: &Tree, sign: &str, right: String, binding: Binding) -> (String, Binding) {
-        (format!("{}{sign}{right}", self.within(left, binding)), binding)
-    }
-
-    fn call(&self, function: &str, a: &Tree, b: &Tree) -> String {
-        let operand = |tree: &Tree| match tree {
-            Tree::Number(v) => (self.number)(*v),
-            other => self.piece(other).0,
-        };
-        format!("{}.{function}({}, {})", self.module, operand(a), operand(b))
-    }
 }
 
 /// A number as Python, Rust and LaTeX read it.

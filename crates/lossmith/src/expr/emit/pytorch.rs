@@ -1,48 +1,56 @@
 //! A Python file with an `nn.Module`.
 
-use super::{Module, PYTHON, Python, Tree, rows, single};
+use super::python::{Python, arguments, helpers};
+use super::{LEAST_PROBABILITY, Leaf, Module, PYTHON, Steps, rows, single};
 
 pub(super) fn source(module: &Module) -> String {
-    let tree = Tree::new(module.formula);
-    let python = Python { module: "torch", number: |v| format!("y.new_tensor({v:?})") };
-    let code = python.code(&tree);
-    let mut inside = String::new();
-    if tree.uses(&Tree::X) {
-        inside += "        x = nn.functional.one_hot(target, logits.shape[-1]).to(y.dtype)\n";
+    let [own, others] = module.steps();
+    let python = Python { module: "torch", number: |v| format!("u.new_tensor({v:?})") };
+    let needs_n = own.uses(Leaf::Classes) || others.uses(Leaf::Classes);
+    let n = if needs_n { "        n = logits.new_tensor(float(logits.shape[1]))\n" } else { "" };
+    let mut functions = helpers(&own, &others, HELPERS);
+    functions += &python.function("_own", "The loss of the label's class.", &own);
+    let (mut inside, mut result) = (own_lines(&own), "own".to_owned());
+    if !others.is_zero() {
+        functions += "\n\n";
+        functions += &python.function("_other", "The loss of a class that is not the label.", &others);
+        inside += &other_lines(&others);
+        result += " + other";
     }
-    if tree.uses(&Tree::N) {
-        inside += "        n = y.new_tensor(float(logits.shape[-1]))\n";
-    }
-    let nonzero = if code.contains("_nonzero(") { NONZERO } else { "" };
     let example = &module.example;
     format!(
         r#"{head}
-import math
-
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-{nonzero}
+# The least normal float32: no probability that the formula sees is less, in any precision.
+TINY = {tiny:?}
+LOWEST = {lowest:?}
+
+
 class {class}(nn.Module):
-    """{formula}, x one-hot label, y softmax of the logits, n classes."""
+    """{formula}, x one-hot label, y softmax of the logits, n classes.
+
+    logits [N, C], [N, C, d1, ...] or [C]: any finite numbers; target [N], [N, d1, ...] or []: labels from 0 to C - 1.
+    The result is the mean over all labels, in float64 for logits of float64 and in float32 for all others.
+    """
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Mean over the rows of logits [N, C], with labels target [N]."""
-        u = torch.log_softmax(logits, dim=-1)
-        # No probability is less than the least normal number, but gradients pass as if it could be.
-        least = math.log(torch.finfo(u.dtype).tiny)
-        y = torch.exp(u + (u.clamp_min(least) - u).detach())
-{inside}        return ({code}).sum(dim=-1).mean()
+        logits, label = _checked(logits, target)
+{n}{inside}        return ({result}).mean()
 
+
+{functions}
 
 def test():
     """Value and gradient are those that lossmith computed."""
     logits = torch.tensor({logits}, requires_grad=True)
     loss = {class}()(logits, torch.tensor({labels:?}))
     loss.backward()
-    torch.testing.assert_close(loss.detach(), torch.tensor({value}), rtol=1e-4, atol=1e-5, equal_nan=True)
+    torch.testing.assert_close(loss.detach(), torch.tensor({value}), rtol=1e-5, atol=1e-6, equal_nan=True)
     gradient = torch.tensor({gradient})
-    torch.testing.assert_close(logits.grad, gradient, rtol=1e-4, atol=1e-5, equal_nan=True)
+    torch.testing.assert_close(logits.grad, gradient, rtol=1e-5, atol=1e-6, equal_nan=True)
 
 
 if __name__ == "__main__":
@@ -50,6 +58,8 @@ if __name__ == "__main__":
     print("as lossmith computed")
 "#,
         head = module.head("#"),
+        tiny = f64::from(LEAST_PROBABILITY),
+        lowest = f64::from(f32::MIN),
         class = module.type_name(),
         formula = module.formula_text(),
         logits = rows(&example.logits, PYTHON[0], PYTHON[1]),
@@ -59,9 +69,98 @@ if __name__ == "__main__":
     )
 }
 
-const NONZERO: &str = r#"
-def _nonzero(a):
-    """The same, but for exact zeros, which have no logarithm and no inverse."""
-    return torch.where(a == 0, torch.full_like(a, torch.finfo(a.dtype).tiny), a)
+fn own_lines(own: &Steps) -> String {
+    let arguments = arguments(own);
+    let mut lines = vec!["margin = _margin(logits, label)  # log(y / (1 - y)) of the label".to_owned()];
+    lines.push("u = F.logsigmoid(margin)  # log y".to_owned());
+    if arguments.contains(&"v") {
+        lines.push("v = F.logsigmoid(-margin)  # log(1 - y)".to_owned());
+    }
+    lines.push(format!("own = _own({}).squeeze(1)", arguments.join(", ")));
+    lines.iter().map(|line| format!("        {line}\n")).collect()
+}
 
-"#;
+fn other_lines(others: &Steps) -> String {
+    if !others.has_prediction() {
+        let lines = [
+            format!("u = torch.zeros_like(own)"),
+            format!("other = (logits.shape[1] - 1) * _other({})", arguments(others).join(", ")),
+        ];
+        return lines.iter().map(|line| format!("        {line}\n")).collect();
+    }
+    let arguments = arguments(others);
+    let mut lines = vec!["u, v = _log_probabilities(logits)".to_owned()];
+    lines.push("# The label's place is taken by a number that does no harm, and its loss is left out.".to_owned());
+    lines.push("u = u.scatter(1, label, -1.0)".to_owned());
+    if arguments.contains(&"v") {
+        lines.push("v = v.scatter(1, label, -1.0)".to_owned());
+    }
+    lines.push(format!("other = _other({}).scatter(1, label, 0.0).sum(1)", arguments.join(", ")));
+    lines.iter().map(|line| format!("        {line}\n")).collect()
+}
+
+const HELPERS: &[(&str, &str)] = &[
+    (
+        "_checked",
+        r#"def _checked(logits, target):
+    """Logits [N, C, ...] in full precision and labels [N, 1, ...]."""
+    if logits.dim() == 1:
+        logits, target = logits.unsqueeze(0), target.unsqueeze(0)
+    if logits.dim() == 0 or logits.shape[1] == 0 or target.shape != logits.shape[:1] + logits.shape[2:]:
+        shapes = f"{list(logits.shape)} and {list(target.shape)}"
+        raise ValueError(f"expected logits [N, C, ...] and a target [N, ...] of labels, found {shapes}")
+    if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
+        raise TypeError(f"expected a target of whole numbers, found {target.dtype}")
+    if not logits.is_floating_point():
+        raise TypeError(f"expected logits of a floating-point type, found {logits.dtype}")
+    if logits.dtype != torch.float64:
+        logits = logits.float()
+    return logits, target.long().unsqueeze(1)
+"#,
+    ),
+    (
+        "_margin",
+        r#"def _margin(logits, label):
+    """log(y / (1 - y)) of one class of every row; exact however close y is to 0 or 1."""
+    if logits.shape[1] == 1:
+        return 0.0 * logits - LOWEST
+    return logits.gather(1, label) - logits.scatter(1, label, LOWEST).logsumexp(1, keepdim=True)
+"#,
+    ),
+    (
+        "_log_probabilities",
+        r#"def _log_probabilities(logits):
+    """log y and log(1 - y) of every class; those of the largest from its margin, which has all digits."""
+    largest = logits.argmax(1, keepdim=True)
+    margin = _margin(logits, largest)
+    u = torch.log_softmax(logits, 1).scatter(1, largest, F.logsigmoid(margin))
+    v = torch.log1p(-torch.exp(u.scatter(1, largest, -1.0))).scatter(1, largest, F.logsigmoid(-margin))
+    return u, v
+"#,
+    ),
+    (
+        "_probability",
+        r#"def _probability(log):
+    """exp(log), but no less than TINY; the slope is that of an exponential everywhere."""
+    held = log.detach()
+    return torch.exp(held).clamp_min(TINY) * torch.exp(log - held)
+"#,
+    ),
+    (
+        "_inverse",
+        r#"def _inverse(log):
+    """1 / _probability(log), with a slope that stays in range."""
+    held = log.detach()
+    return torch.exp(held).clamp_min(TINY).reciprocal() * torch.exp(held - log)
+"#,
+    ),
+    (
+        "_power",
+        r#"def _power(a, b):
+    """a**b; where a is 0 the slope is taken as 0."""
+    zero = a == 0
+    b = torch.as_tensor(b, dtype=a.dtype, device=a.device)
+    return torch.where(zero, torch.zeros_like(a) ** b.detach(), torch.where(zero, torch.ones_like(a), a) ** b)
+"#,
+    ),
+];

@@ -3,7 +3,8 @@
 
 use std::cell::RefCell;
 
-use super::{LEAST_PROBABILITY, LabelTerms};
+use super::LabelTerms;
+use crate::expr::graph::probability::{LEAST_PROBABILITY, LOG_MISSED};
 use crate::expr::math;
 use crate::expr::program::{self, BLOCK, Block, Program, Source};
 use crate::simd::{self, Level};
@@ -33,11 +34,18 @@ pub(super) struct Slab<'a> {
 }
 
 /// The two programs of a formula: for the classes that are not the label (`x = 0`) and for the label (`x = 1`).
-/// Inputs are log-probability and probability; outputs the value and its slope in the log-probability.
+/// The inputs are those of [`crate::expr::graph::probability`]; outputs the value and its slope in the margin of the class.
 #[derive(Clone, Debug)]
 pub(super) struct ByLabel {
     pub others: Program,
     pub own: Program,
+}
+
+impl ByLabel {
+    /// Whether `log(1 - y)` is asked for.
+    fn reads_log_missed(&self) -> bool {
+        self.others.reads(LOG_MISSED) || self.own.reads(LOG_MISSED)
+    }
 }
 
 /// What a slab is evaluated with.
@@ -54,9 +62,26 @@ struct Scratch {
     y: Vec<Block>,
     /// Log-probabilities.
     u: Vec<Block>,
+    /// `1 - y`, from the other classes.
+    q: Vec<Block>,
+    /// `log(1 - y)`, where it is asked for.
+    v: Vec<Block>,
+    /// The rows of which one class is all but certain.
+    certain: Vec<Certain>,
     values: Vec<Block>,
     slopes: Vec<Block>,
     registers: Vec<Block>,
+}
+
+/// A row whose largest probability leaves so little to the others that their sum underflows.
+struct Certain {
+    row: usize,
+    /// The certain class.
+    class: usize,
+    /// The largest of the other logits.
+    second: f64,
+    /// The sum of the others' exponentials, relative to the largest of them.
+    sum: f64,
 }
 
 thread_local! {
@@ -85,7 +110,7 @@ pub(super) fn sum(level: Level, kind: Kind, slab: &Slab, mut grad: Option<&mut [
                     simd::at(
                         level,
                         #[inline(always)]
-                        || softmax(&tile, height, scratch),
+                        || softmax(&tile, height, scratch, programs.reads_log_missed()),
                     );
                     evaluate(level, programs, &tile, height, scratch);
                     simd::at(
@@ -110,6 +135,8 @@ impl Scratch {
         grow(&mut self.y, blocks);
         if let Kind::Formula(programs) = kind {
             grow(&mut self.u, blocks);
+            grow(&mut self.q, blocks);
+            grow(&mut self.v, blocks);
             grow(&mut self.values, blocks);
             grow(&mut self.slopes, blocks);
             grow(&mut self.registers, programs.others.registers().max(programs.own.registers()));
@@ -218,6 +245,68 @@ fn largest(cells: &mut [f32], height: usize) -> Rows {
     max
 }
 
+/// So many classes are summed in f32 before the sum goes on in f64: few enough to keep the digits of f32, enough to make
+/// the change of width cost nothing.
+const FEW: usize = 16;
+
+/// Adds up all classes of every row.
+#[inline(always)]
+fn total(cells: &mut [f32], height: usize) -> [f64; MOST_ROWS] {
+    let mut totals = [0.0; MOST_ROWS];
+    for classes in cells.chunks_mut(FEW * height) {
+        let mut part = [0.0; MOST_ROWS];
+        for class in classes.chunks_exact_mut(height) {
+            each(&mut part[..height], class, |sum, cell| *sum += *cell);
+        }
+        for (total, part) in totals[..height].iter_mut().zip(&part) {
+            *total += f64::from(*part);
+        }
+    }
+    totals
+}
+
+/// What the exponentials of a row's logits come to, relative to the largest.
+struct Sums {
+    /// The sum of all but the largest.
+    rest: Rows,
+    /// The sum of all.
+    all: Rows,
+    /// The logarithm of the sum of all.
+    log: Rows,
+}
+
+/// Logits, from which the largest is subtracted, and their exponentials. What is not the largest is summed by itself: next
+/// to a 1 it would be rounded away.
+#[inline(always)]
+fn exponentials(cells: &mut [f32], height: usize, max: &mut Rows, mut keep: impl FnMut(usize, &mut [f32])) -> Sums {
+    let (mut ties, mut totals) = ([0.0; MOST_ROWS], [0.0f64; MOST_ROWS]);
+    for (at, classes) in cells.chunks_mut(FEW * height).enumerate() {
+        let mut part = [0.0; MOST_ROWS];
+        for (class, cells) in classes.chunks_exact_mut(height).enumerate() {
+            each(&mut max[..height], cells, |m, z| *z -= *m);
+            keep(at * FEW + class, cells);
+            each(&mut ties[..height], cells, |ties, z| *ties += if *z >= 0.0 { 1.0 } else { 0.0 });
+            each(&mut part[..height], cells, |sum, z| {
+                let e = math::exp(*z);
+                // Written so that NaN stays in the sum.
+                *sum += if *z >= 0.0 { 0.0 } else { e };
+                *z = e;
+            });
+        }
+        for (total, part) in totals[..height].iter_mut().zip(&part) {
+            *total += f64::from(*part);
+        }
+    }
+    let mut sums = Sums { rest: [0.0; MOST_ROWS], all: [0.0; MOST_ROWS], log: [0.0; MOST_ROWS] };
+    for r in 0..height {
+        let rest = (totals[r] + f64::from(ties[r] - 1.0)) as f32;
+        sums.rest[r] = rest;
+        sums.all[r] = 1.0 + rest;
+        sums.log[r] = math::log_1p(rest);
+    }
+    sums
+}
+
 /// A loss of few terms: one exponential for every logit and little else.
 #[inline(always)]
 fn fused(terms: &LabelTerms, slab: &Slab, height: usize, scratch: &mut Scratch, grad: Option<&mut [f32]>) -> f64 {
@@ -225,33 +314,27 @@ fn fused(terms: &LabelTerms, slab: &Slab, height: usize, scratch: &mut Scratch, 
     let cells = &mut scratch.y.as_flattened_mut()[..height * slab.classes];
     turn(slab, height, cells);
     let mut max = largest(cells, height);
-    let (mut sums, mut distances) = ([0.0; MOST_ROWS], [0.0; MOST_ROWS]);
-    for class in cells.chunks_exact_mut(height) {
-        each(&mut max[..height], class, |m, z| *z -= *m);
-        each(&mut distances[..height], class, |d, z| *d += *z);
-        each(&mut sums[..height], class, |s, z| {
-            *z = math::exp(*z);
-            *s += *z;
-        });
-    }
-    let (mut own_z, mut own_e) = ([0.0; MOST_ROWS], [1.0; MOST_ROWS]);
+    let distances = if terms.mean_log == 0.0 { [0.0; MOST_ROWS] } else { distances(slab, cells, height, &max) };
+    let sums = exponentials(cells, height, &mut max, |_, _| {});
+    let (mut own_z, mut own_e) = ([0.0f64; MOST_ROWS], [1.0; MOST_ROWS]);
     for (r, (&label, row)) in slab.labels.iter().zip(slab.logits.chunks_exact(slab.classes)).enumerate() {
-        own_z[r] = row[label as usize] - max[r];
+        own_z[r] = f64::from(row[label as usize]) - f64::from(max[r]);
         own_e[r] = cells[label as usize * height + r];
     }
-    let (all, own_log, scale) = (terms.mean_log as f32, terms.own_log as f32, slab.scale);
-    let (mut slopes, mut steps, mut values) = ([0.0; MOST_ROWS], [0.0; MOST_ROWS], [0.0f64; MOST_ROWS]);
+    let (all, scale) = (terms.mean_log as f32, slab.scale);
+    let (mut slopes, mut owns, mut values) = ([0.0; MOST_ROWS], [0.0; MOST_ROWS], [0.0f64; MOST_ROWS]);
     for r in 0..height {
-        let log = math::log(sums[r]);
-        let y = own_e[r] / sums[r];
+        let y = own_e[r] / sums.all[r];
         let y = if y < LEAST_PROBABILITY { LEAST_PROBABILITY } else { y };
+        // From the others alone where the label is the largest: 1 - y has lost the digits.
+        let missed = if own_e[r] >= 1.0 { sums.rest[r] } else { sums.all[r] - own_e[r] } / sums.all[r];
         let inverse = terms.mean_inverse as f32 / (classes * y);
-        let own = own_log + terms.own as f32 * y - inverse;
-        steps[r] = scale * own;
-        slopes[r] = -(scale * (all + own)) / sums[r];
-        let mean_log = f64::from(distances[r]) * per_class - f64::from(log);
-        let logarithms = terms.own_log * f64::from(own_z[r] - log) + terms.mean_log * mean_log;
-        values[r] = logarithms + terms.own * f64::from(y) + f64::from(inverse) + terms.constant;
+        let own = terms.own_log as f32 - terms.own_missed as f32 * y - inverse;
+        owns[r] = scale * (all * (1.0 / classes - y) + own * missed);
+        slopes[r] = -(scale * (all + own)) / sums.all[r];
+        let log = f64::from(sums.log[r]);
+        let logarithms = terms.own_log * (own_z[r] - log) + terms.mean_log * (distances[r] * per_class - log);
+        values[r] = logarithms + terms.own_missed * f64::from(missed) + f64::from(inverse) + terms.constant;
     }
     let sum = values[..slab.labels.len()].iter().sum();
     let Some(grad) = grad else { return sum };
@@ -260,54 +343,114 @@ fn fused(terms: &LabelTerms, slab: &Slab, height: usize, scratch: &mut Scratch, 
         each(&mut slopes[..height], class, |slope, e| *e = start + *e * *slope);
     }
     for (r, &label) in slab.labels.iter().enumerate() {
-        cells[label as usize * height + r] += steps[r];
+        cells[label as usize * height + r] = owns[r];
     }
     turn_back(cells, height, slab.classes, grad);
     sum
 }
 
-/// Log-probabilities and probabilities, the latter no less than the least normal number.
+/// How far all logits of a row lie below the largest, added up.
 #[inline(always)]
-fn softmax(slab: &Slab, height: usize, scratch: &mut Scratch) {
-    let u = &mut scratch.u.as_flattened_mut()[..height * slab.classes];
-    let y = &mut scratch.y.as_flattened_mut()[..height * slab.classes];
-    turn(slab, height, u);
-    let mut max = largest(u, height);
-    let mut sums = [0.0; MOST_ROWS];
-    for (u, y) in u.chunks_exact_mut(height).zip(y.chunks_exact_mut(height)) {
-        each(&mut max[..height], u, |m, z| *z -= *m);
-        each(u, y, |u, y| *y = math::exp(*u));
-        each(&mut sums[..height], y, |s, y| *s += *y);
+fn distances(slab: &Slab, cells: &mut [f32], height: usize, max: &Rows) -> [f64; MOST_ROWS] {
+    let mut totals = [0.0; MOST_ROWS];
+    for classes in cells.chunks_mut(FEW * height) {
+        let mut part = [0.0; MOST_ROWS];
+        for class in classes.chunks_exact(height) {
+            for ((sum, z), m) in part[..height].iter_mut().zip(class).zip(max) {
+                *sum += *z - *m;
+            }
+        }
+        for (total, part) in totals[..height].iter_mut().zip(&part) {
+            *total += f64::from(*part);
+        }
     }
-    let (mut logs, mut inverses) = (sums, sums);
-    logs.iter_mut().for_each(|s| *s = math::log(*s));
-    inverses.iter_mut().for_each(|s| *s = 1.0 / *s);
-    for (u, y) in u.chunks_exact_mut(height).zip(y.chunks_exact_mut(height)) {
-        each(&mut logs[..height], u, |log, u| *u -= *log);
-        each(&mut inverses[..height], y, |inverse, y| {
-            let p = *y * *inverse;
-            *y = if p < LEAST_PROBABILITY { LEAST_PROBABILITY } else { p };
-        });
+    for (r, row) in slab.logits.chunks_exact(slab.classes).enumerate() {
+        // Finite logits may lie farther apart than f32 reaches.
+        if totals[r] == f64::NEG_INFINITY {
+            totals[r] = row.iter().map(|z| f64::from(*z) - f64::from(max[r])).sum();
+        }
+    }
+    totals
+}
+
+/// Below this sum of the other classes, relative to the largest, probabilities among them lose digits.
+const LEAST_REST: f32 = 1e-30;
+
+/// Log-probabilities, probabilities and what they miss to 1, the latter two no less than the least normal number.
+#[inline(always)]
+fn softmax(slab: &Slab, height: usize, scratch: &mut Scratch, log_missed: bool) {
+    let cells = height * slab.classes;
+    let Scratch { y, u, q, v, certain, .. } = scratch;
+    let [y, u, q, v] = [y, u, q, v].map(|blocks| &mut blocks.as_flattened_mut()[..cells]);
+    turn(slab, height, y);
+    let mut max = largest(y, height);
+    let mut sums = exponentials(y, height, &mut max, |class, z| u[class * height..][..height].copy_from_slice(z));
+    let mut inverses = sums.all.map(|sum| 1.0 / sum);
+    let classes = u.chunks_exact_mut(height).zip(y.chunks_exact_mut(height)).zip(q.chunks_exact_mut(height));
+    for ((u, y), q) in classes {
+        each(&mut sums.log[..height], u, |log, u| *u = lifted(*u - *log, f32::MIN));
+        for (((q, y), all), rest) in q.iter_mut().zip(&*y).zip(&sums.all).zip(&sums.rest) {
+            // Twice an exponential is more than the sum of all for the largest alone, if at all.
+            *q = if 2.0 * *y > *all { *rest } else { *all - *y };
+        }
+        each(&mut inverses[..height], q, |inverse, q| *q = lifted(*q * *inverse, LEAST_PROBABILITY));
+        each(&mut inverses[..height], y, |inverse, y| *y = lifted(*y * *inverse, LEAST_PROBABILITY));
+    }
+    if log_missed {
+        for ((v, y), q) in v.iter_mut().zip(&*y).zip(&*q) {
+            *v = if *y > 0.5 { math::log(*q) } else { math::log_1p(-*y) };
+        }
+    }
+    certain.clear();
+    for (row, logits) in slab.logits.chunks_exact(slab.classes).enumerate() {
+        if sums.rest[row] < LEAST_REST {
+            let found = Certain::of(row, logits);
+            v[found.class * height + row] = found.log_missed(logits);
+            certain.push(found);
+        }
+    }
+}
+
+/// No less than a bound; NaN stays NaN.
+#[inline(always)]
+fn lifted(number: f32, least: f32) -> f32 {
+    if number < least { least } else { number }
+}
+
+impl Certain {
+    fn of(row: usize, logits: &[f32]) -> Self {
+        let class = (1..logits.len()).fold(0, |top, class| if logits[class] > logits[top] { class } else { top });
+        let others = || logits.iter().enumerate().filter(move |(at, _)| *at != class).map(|(_, z)| f64::from(*z));
+        // A row of one class misses nothing: as if there were another, as far off as can be.
+        let second = others().fold(f64::from(f32::MIN), f64::max);
+        let sum = others().map(|z| (z - second).exp()).sum::<f64>();
+        Self { row, class, second, sum: if logits.len() == 1 { 1.0 } else { sum } }
+    }
+
+    fn log_missed(&self, logits: &[f32]) -> f32 {
+        let log = self.second - f64::from(logits[self.class]) + self.sum.ln();
+        (log as f32).max(f32::MIN)
     }
 }
 
 /// Values and slopes of all cells: first as if none were a label's, then the labels' own.
 fn evaluate(level: Level, programs: &ByLabel, slab: &Slab, height: usize, scratch: &mut Scratch) {
-    let Scratch { y, u, values, slopes, registers } = scratch;
+    let Scratch { y, u, q, v, values, slopes, registers, .. } = scratch;
     let blocks = (height * slab.classes).div_ceil(BLOCK);
     for at in 0..blocks {
-        let inputs = [&u[at], &y[at]];
+        let inputs = [&u[at], &y[at], &q[at], &v[at]];
         program::run(level, &programs.others, &inputs, registers);
         programs.others.output(0, &inputs, registers).copy_to(&mut values[at]);
         programs.others.output(1, &inputs, registers).copy_to(&mut slopes[at]);
     }
     let cell = |(row, &label): (usize, &u32)| label as usize * height + row;
-    let (mut own_u, mut own_y) = ([0.0; BLOCK], [1.0; BLOCK]);
-    for (row, at) in slab.labels.iter().enumerate().map(cell).enumerate() {
-        own_u[row] = u.as_flattened()[at];
-        own_y[row] = y.as_flattened()[at];
+    let mut own = [[0.5; BLOCK]; 4];
+    for (input, all) in own.iter_mut().zip([&*u, &*y, &*q, &*v]) {
+        for (row, at) in slab.labels.iter().enumerate().map(cell).enumerate() {
+            input[row] = all.as_flattened()[at];
+        }
     }
-    let inputs = [&own_u, &own_y];
+    let inputs = own.each_ref();
     program::run(level, &programs.own, &inputs, registers);
     let [own_value, own_slope] = [0, 1].map(|k| programs.own.output(k, &inputs, registers));
     for (row, at) in slab.labels.iter().enumerate().map(cell).enumerate() {
@@ -325,7 +468,11 @@ impl Source<'_> {
     }
 }
 
-/// Sums the values and turns slopes in the log-probabilities into the gradient.
+/// Sums the values and turns slopes in the margins into the gradient.
+///
+/// With `s_j` the slope of class j in its margin, `t_j = s_j/(1 - y_j)` is that in its log-probability. The class that has
+/// more than half of the probability stands apart, since its `1 - y` may be anything down to 0: the others share its slope
+/// by their probabilities among themselves, `y_j/(1 - y_top)`.
 #[inline(always)]
 fn finish(slab: &Slab, height: usize, scratch: &mut Scratch, grad: Option<&mut [f32]>) -> f64 {
     let cells = height * slab.classes;
@@ -337,16 +484,53 @@ fn finish(slab: &Slab, height: usize, scratch: &mut Scratch, grad: Option<&mut [
     }
     let sum = sums[..slab.labels.len()].iter().sum();
     let Some(grad) = grad else { return sum };
-    let slopes = &mut scratch.slopes.as_flattened_mut()[..cells];
-    let y = &mut scratch.y.as_flattened_mut()[..cells];
-    let mut totals = [0.0; MOST_ROWS];
-    for class in slopes.chunks_exact_mut(height) {
-        each(&mut totals[..height], class, |total, slope| *total += *slope);
+    let Scratch { y, q, slopes, certain, .. } = scratch;
+    let [y, q, slopes] = [y, q, slopes].map(|blocks| &mut blocks.as_flattened_mut()[..cells]);
+    // From here on `q` is what is added to a row's total, 0 for the class that stands apart.
+    let (mut top, mut top_missed) = ([0.0; MOST_ROWS], [1.0; MOST_ROWS]);
+    for ((slopes, y), q) in slopes.chunks_exact_mut(height).zip(y.chunks_exact(height)).zip(q.chunks_exact_mut(height)) {
+        for r in 0..height {
+            let apart = y[r] > 0.5;
+            let slope = slopes[r] / q[r];
+            top[r] = if apart { slopes[r] } else { top[r] };
+            top_missed[r] = if apart { q[r] } else { top_missed[r] };
+            slopes[r] = if apart { slopes[r] } else { slope };
+            q[r] = if apart { 0.0 } else { slope };
+        }
     }
-    for (slopes, y) in slopes.chunks_exact_mut(height).zip(y.chunks_exact_mut(height)) {
-        each(&mut totals[..height], y, |total, y| *y *= *total);
-        each(y, slopes, |y, slope| *slope = (*slope - *y) * slab.scale);
+    let totals = total(q, height).map(|total| total as f32);
+    for found in certain.iter() {
+        // Its slope is shared out below.
+        top_missed[found.row] = f32::INFINITY;
+    }
+    let mut shares = [0.0; MOST_ROWS];
+    for r in 0..height {
+        shares[r] = totals[r] + top[r] / top_missed[r];
+    }
+    for (slopes, y) in slopes.chunks_exact_mut(height).zip(y.chunks_exact(height)) {
+        for r in 0..height {
+            let share = if y[r] > 0.5 { totals[r] } else { shares[r] };
+            slopes[r] = (slopes[r] - y[r] * share) * slab.scale;
+        }
+    }
+    for found in certain.drain(..) {
+        found.share(slab, height, top[found.row], slopes);
     }
     turn_back(slopes, height, slab.classes, grad);
     sum
+}
+
+impl Certain {
+    /// Takes from the other classes their shares of the slope of the certain one.
+    fn share(&self, slab: &Slab, height: usize, slope: f32, gradient: &mut [f32]) {
+        if slab.classes == 1 {
+            gradient[self.row] = 0.0;
+            return;
+        }
+        let logits = &slab.logits[self.row * slab.classes..][..slab.classes];
+        for (class, z) in logits.iter().enumerate().filter(|(class, _)| *class != self.class) {
+            let share = (f64::from(*z) - self.second).exp() / self.sum;
+            gradient[class * height + self.row] -= (share as f32) * slope * slab.scale;
+        }
+    }
 }
