@@ -37,7 +37,7 @@ def {function}(logits, target):
     range is an error, or under jit, where none can be raised, makes the result NaN.
     """
     logits, target = _checked(logits, target)
-    label = jnp.arange(logits.shape[1]).reshape((1, -1) + (1,) * (logits.ndim - 2)) == jnp.expand_dims(target, 1)
+    label = _classes(logits) == jnp.expand_dims(target, 1)
 {n}{inside}    valid = (target >= 0) & (target < logits.shape[1])
     return jnp.mean(jnp.where(valid, {result}, jnp.nan))
 
@@ -83,12 +83,12 @@ fn own_lines(own: &Steps) -> String {
 fn other_lines(others: &Steps) -> String {
     let arguments = arguments(others);
     let lines = if others.has_prediction() {
-        let mut lines = vec!["u, v = _log_probabilities(logits)".to_owned()];
+        let mut lines = vec!["u = _log_probability(logits)".to_owned()];
+        if arguments.contains(&"v") {
+            lines.push("v = jnp.where(label, -1.0, _log_missed(logits, u))".to_owned());
+        }
         lines.push("# The label's place is taken by a number that does no harm, and its loss is left out.".to_owned());
         lines.push("u = jnp.where(label, -1.0, u)".to_owned());
-        if arguments.contains(&"v") {
-            lines.push("v = jnp.where(label, -1.0, v)".to_owned());
-        }
         lines.push(format!("other = jnp.sum(jnp.where(label, 0.0, _other({})), 1)", arguments.join(", ")));
         lines
     } else {
@@ -122,6 +122,13 @@ const HELPERS: &[(&str, &str)] = &[
 "#,
     ),
     (
+        "_classes",
+        r#"def _classes(logits):
+    """0 to C - 1 along the dimension of the classes."""
+    return jnp.arange(logits.shape[1]).reshape((1, -1) + (1,) * (logits.ndim - 2))
+"#,
+    ),
+    (
         "_margin",
         r#"def _margin(logits, label):
     """log(y / (1 - y)) of one class of every row; exact however close y is to 0 or 1."""
@@ -132,15 +139,25 @@ const HELPERS: &[(&str, &str)] = &[
 "#,
     ),
     (
-        "_log_probabilities",
-        r#"def _log_probabilities(logits):
-    """log y and log(1 - y) of every class; those of the largest from its margin, which has all digits."""
-    classes = jnp.arange(logits.shape[1]).reshape((1, -1) + (1,) * (logits.ndim - 2))
-    largest = classes == jnp.argmax(logits, axis=1, keepdims=True)
-    margin = _margin(logits, largest)
-    u = jnp.where(largest, jax.nn.log_sigmoid(margin), jax.nn.log_softmax(logits, axis=1))
+        "_log_probability",
+        r#"def _log_probability(logits):
+    """log y of every class; that of the largest from its margin, which has all digits."""
+    largest = _largest(logits)
+    return jnp.where(largest, jax.nn.log_sigmoid(_margin(logits, largest)), jax.nn.log_softmax(logits, axis=1))
+
+
+def _largest(logits):
+    """Marks the largest of every row."""
+    return _classes(logits) == jnp.argmax(logits, axis=1, keepdims=True)
+"#,
+    ),
+    (
+        "_log_missed",
+        r#"def _log_missed(logits, u):
+    """log(1 - y) of every class, from u = log y; that of the largest from its margin."""
+    largest = _largest(logits)
     v = jnp.log1p(-jnp.exp(jnp.where(largest, -1.0, u)))
-    return u, jnp.where(largest, jax.nn.log_sigmoid(-margin), v)
+    return jnp.where(largest, jax.nn.log_sigmoid(-_margin(logits, largest)), v)
 "#,
     ),
     (

@@ -112,7 +112,8 @@ pub(super) fn helpers(own: &Steps, others: &Steps, all: &[(&str, &str)]) -> Stri
         "_power" => own.has_guard() || others.has_guard(),
         "_probability" => uses(Leaf::Probability) || uses(Leaf::Missed),
         "_inverse" => uses(Leaf::Inverse) || uses(Leaf::InverseMissed),
-        "_log_probabilities" => others.has_prediction(),
+        "_log_probability" => others.has_prediction(),
+        "_log_missed" => arguments(others).contains(&"v"),
         _ => true,
     };
     all.iter().filter(|(name, _)| needed(name)).map(|(_, code)| format!("{code}\n\n")).collect()

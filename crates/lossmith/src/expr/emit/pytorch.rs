@@ -89,12 +89,12 @@ fn other_lines(others: &Steps) -> String {
         return lines.iter().map(|line| format!("        {line}\n")).collect();
     }
     let arguments = arguments(others);
-    let mut lines = vec!["u, v = _log_probabilities(logits)".to_owned()];
+    let mut lines = vec!["u = _log_probability(logits)".to_owned()];
+    if arguments.contains(&"v") {
+        lines.push("v = _log_missed(logits, u).scatter(1, label, -1.0)".to_owned());
+    }
     lines.push("# The label's place is taken by a number that does no harm, and its loss is left out.".to_owned());
     lines.push("u = u.scatter(1, label, -1.0)".to_owned());
-    if arguments.contains(&"v") {
-        lines.push("v = v.scatter(1, label, -1.0)".to_owned());
-    }
     lines.push(format!("other = _other({}).scatter(1, label, 0.0).sum(1)", arguments.join(", ")));
     lines.iter().map(|line| format!("        {line}\n")).collect()
 }
@@ -128,14 +128,20 @@ const HELPERS: &[(&str, &str)] = &[
 "#,
     ),
     (
-        "_log_probabilities",
-        r#"def _log_probabilities(logits):
-    """log y and log(1 - y) of every class; those of the largest from its margin, which has all digits."""
+        "_log_probability",
+        r#"def _log_probability(logits):
+    """log y of every class; that of the largest from its margin, which has all digits."""
     largest = logits.argmax(1, keepdim=True)
-    margin = _margin(logits, largest)
-    u = torch.log_softmax(logits, 1).scatter(1, largest, F.logsigmoid(margin))
-    v = torch.log1p(-torch.exp(u.scatter(1, largest, -1.0))).scatter(1, largest, F.logsigmoid(-margin))
-    return u, v
+    return torch.log_softmax(logits, 1).scatter(1, largest, F.logsigmoid(_margin(logits, largest)))
+"#,
+    ),
+    (
+        "_log_missed",
+        r#"def _log_missed(logits, u):
+    """log(1 - y) of every class, from u = log y; that of the largest from its margin."""
+    largest = logits.argmax(1, keepdim=True)
+    v = torch.log1p(-torch.exp(u.scatter(1, largest, -1.0)))
+    return v.scatter(1, largest, F.logsigmoid(-_margin(logits, largest)))
 "#,
     ),
     (

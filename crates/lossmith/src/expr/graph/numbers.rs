@@ -138,6 +138,12 @@ impl Graph {
                     errors.push(inputs[usize::from(i)]);
                     continue;
                 }
+                // A comparison that rounding may decide otherwise.
+                Op::One(Function::Sign, a) => if of(a).abs() <= errors[a.index()] { 2.0 } else { 0.0 },
+                Op::Two(Operation::Above, a, b) => {
+                    let undecided = (of(a) - of(b)).abs() <= errors[a.index()] + errors[b.index()];
+                    if undecided { 1.0 } else { 0.0 }
+                }
                 Op::One(f, a) => carried(a, f.slope(of(a))),
                 Op::Two(f, a, b) => {
                     let [da, db] = f.slopes(of(a), of(b));
