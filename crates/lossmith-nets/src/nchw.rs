@@ -98,7 +98,7 @@ impl Conv2d {
         let mut targets: Vec<&mut [f32]> = input_gradient.chunks_mut((part * size).max(1)).collect();
         targets.resize_with(self.images.div_ceil(part), Default::default);
         let one_part = |(number, target): (usize, &mut [f32])| {
-            let mut sums = (vec![0.0; weights.len()], vec![0.0; out]);
+            let mut sums = (vec![0.0; weights.len()], vec![0.0f64; out]);
             let (mut image, mut result) = (vec![0.0; conv.input.len()], vec![0.0; conv.input_gradient.len()]);
             let (mut slope, mut scratch) = (vec![0.0; conv.gradient.len()], Scratch::default());
             let range = number * part..((number + 1) * part).min(self.images);
@@ -123,7 +123,8 @@ impl Conv2d {
             );
             sums.1.iter_mut().zip(&bias).for_each(|(s, b)| *s += b);
         }
-        Gradients { input: input_gradient, weights: self.outputs_first(&sums.0), bias: sums.1 }
+        let bias = sums.1.iter().map(|s| *s as f32).collect();
+        Gradients { input: input_gradient, weights: self.outputs_first(&sums.0), bias }
     }
 
     /// `[out, channels, kernel, kernel]` as `[kernel, kernel, channels, out]`.

@@ -247,6 +247,14 @@ impl Stage {
         }
     }
 
+    /// Where its biases are among the parameters, if it has any.
+    pub(crate) fn biases(&self) -> Range<usize> {
+        match self {
+            Self::Conv { bias, .. } => bias.clone(),
+            Self::Pool(_) => 0..0,
+        }
+    }
+
     /// How the stage's output lies.
     pub(crate) fn output(&self) -> Layout {
         match self {

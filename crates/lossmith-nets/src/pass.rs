@@ -50,6 +50,8 @@ struct Shard {
     /// The gradient of each stage's output, of one group.
     gradients: Vec<Vec<f32>>,
     parameters: Vec<f32>,
+    /// The gradient of each stage's bias while it is summed.
+    biases: Vec<Vec<f64>>,
     scratch: Scratch,
 }
 
@@ -61,6 +63,7 @@ impl Pass {
             places: vec![Vec::new(); stages],
             gradients: network.features.iter().map(|s| vec![0.0; network.group * s.gradient().len()]).collect(),
             parameters: vec![0.0; network.feature_parameters],
+            biases: network.features.iter().map(|s| vec![0.0; s.biases().len()]).collect(),
             scratch: Scratch::default(),
         };
         let shards = if stages > 0 { SHARDS } else { 0 };
@@ -262,7 +265,7 @@ impl Shard {
     ) {
         let stages = &network.features;
         let count = images.len() / network.input.len();
-        let Self { outputs, places, gradients, parameters, scratch } = self;
+        let Self { outputs, places, gradients, parameters, biases, scratch } = self;
         for range in groups(count, network.group) {
             let n = range.len();
             for (i, stage) in stages.iter().enumerate().rev() {
@@ -270,7 +273,7 @@ impl Shard {
                 let output = if last { out } else { &outputs[i] };
                 let (before, own) = gradients.split_at_mut(i);
                 match stage {
-                    Stage::Conv { conv, relu, weights, bias } => {
+                    Stage::Conv { conv, relu, weights, .. } => {
                         let own = &mut own[0];
                         if last {
                             spread(conv, n, group(gradient, &range, conv.output.len()), own);
@@ -282,7 +285,7 @@ impl Shard {
                             None => group(images, &range, conv.input.len()),
                             Some(b) => group(&outputs[b], &range, conv.input.len()),
                         };
-                        let sums = parameters[weights.start..bias.end].split_at_mut(weights.len());
+                        let sums = (&mut parameters[weights.clone()], &mut *biases[i]);
                         conv.backward_weights(n, input, own, range.start == 0, sums, scratch);
                         if let Some(before) = before.last_mut() {
                             conv.backward_input(n, own, &panels[i].1, before, scratch);
@@ -298,6 +301,9 @@ impl Shard {
                     }
                 }
             }
+        }
+        for (stage, sums) in stages.iter().zip(biases) {
+            parameters[stage.biases()].iter_mut().zip(sums).for_each(|(p, s)| *p = *s as f32);
         }
     }
 }

@@ -151,6 +151,7 @@ fn check(case: Case) {
     );
     d_weights.iter_mut().for_each(|w| w.add(1.0));
     near(&fast_weights, &d_weights, error, "gradient of the weights, added to 1");
+    let fast_bias: Vec<f32> = fast_bias.iter().map(|b: &f64| *b as f32).collect();
     close(&fast_bias, &d_bias, "gradient of the bias");
 }
 

@@ -4,7 +4,7 @@
 
 use lossmith::check::{Check, extremes};
 use lossmith::loss::catalogue::ENTRIES;
-use lossmith::loss::{Arguments, Entry, Loss, Spec};
+use lossmith::loss::{Arguments, Entry, Inputs, Loss, Spec};
 
 /// Losses that have no finite value at the extremes: they say so in `corners`.
 const UNBOUNDED: &[&str] = &["exponential"];
@@ -69,5 +69,116 @@ fn entries_are_complete_and_their_text_is_their_identity() {
             "{}'s example lacks an array",
             entry.name
         );
+    }
+}
+
+/// Where a loss is infinite or undefined, as its `corners` say, from this magnitude on or down to it.
+const INFINITE: &[(&str, fn(f32) -> bool)] = &[
+    ("exponential", |m| m > 88.0),
+    ("discriminative", |m| m > 1e18),
+    // No ray overlaps; a slope of 1/a has no f32.
+    ("polar-iou", |m| m < 1e-37),
+];
+
+#[test]
+fn the_whole_range_of_f32_is_finite_or_refused() {
+    // Those over class probabilities have their own tests.
+    let others = |entry: &&&'static Entry| build(entry).into_class().is_none();
+    for entry in ENTRIES.iter().filter(others) {
+        let mut answers = 0;
+        for magnitude in [0.0, 1e-45, 1e-39, f32::MIN_POSITIVE, 1e-20, 1.0, 20.0, 89.0, 1e20, 1.5e38, f32::MAX] {
+            for sign in [None, Some(1.0), Some(-1.0)] {
+                let name = entry.inputs[0].name;
+                let example = (entry.example)(3);
+                let mut point = example.f32_of_any_shape(name).unwrap().to_owned();
+                point
+                    .iter_mut()
+                    .enumerate()
+                    .for_each(|(i, v)| *v = magnitude * sign.unwrap_or(if i % 3 == 0 { 1.0 } else { -1.0 }));
+                let Ok(there) = build(entry).evaluate(&example.with(name, point)) else { continue };
+                answers += 1;
+                let what = format!("{} at {magnitude:e}, {sign:?}: {}", entry.name, there.value);
+                assert!(!(there.value == 0.0 && there.value.is_sign_negative()), "{what}");
+                if !INFINITE.iter().any(|(name, at)| *name == entry.name && at(magnitude)) {
+                    assert!(there.value.is_finite(), "{what}");
+                    assert!(there.grad.iter().all(|g| g.is_finite()), "{what}: {}", there.grad);
+                }
+            }
+        }
+        assert!(answers > 10, "{}: {answers}", entry.name);
+    }
+}
+
+#[test]
+fn of_nothing_a_loss_is_zero_or_refuses() {
+    let floats = |shape: &[usize]| ndarray::ArrayD::<f32>::zeros(shape);
+    let integers = |shape: &[usize]| ndarray::ArrayD::<i64>::zeros(shape);
+    for (loss, inputs, refused) in [
+        ("focal", Inputs::new().with("prediction", floats(&[0, 3])).with("target", integers(&[0])), ""),
+        ("focal", Inputs::new().with("prediction", floats(&[1, 3])).with("target", integers(&[1]) - 1), ""),
+        ("polar-iou", Inputs::new().with("prediction", floats(&[0, 4])).with("target", floats(&[0, 4])), ""),
+        ("smooth-l1-rays", Inputs::new().with("prediction", floats(&[0, 4])).with("target", floats(&[0, 4])), ""),
+        ("polar-centerness", Inputs::new().with("prediction", floats(&[0])).with("target", floats(&[0, 4])), ""),
+        (
+            "discriminative",
+            Inputs::new().with("embedding", floats(&[1, 2, 3, 3])).with("labels", integers(&[1, 3, 3])),
+            "",
+        ),
+        (
+            "discriminative",
+            Inputs::new().with("embedding", floats(&[1, 2, 0, 3])).with("labels", integers(&[1, 0, 3])),
+            "",
+        ),
+        (
+            "hinge",
+            Inputs::new().with("prediction", floats(&[0])).with("target", floats(&[0])),
+            "'prediction': is empty",
+        ),
+        ("zero-one", Inputs::new().with("prediction", floats(&[0])).with("target", floats(&[0])), "is empty"),
+        (
+            "graphical-contrastive",
+            ["subject", "object", "subject_class", "object_class", "predicate"]
+                .into_iter()
+                .fold(Inputs::new().with("logits", floats(&[0, 3])), |inputs, name| inputs.with(name, integers(&[0]))),
+            "",
+        ),
+    ] {
+        match Spec::parse(loss).unwrap().build().unwrap().evaluate(&inputs) {
+            Ok(found) => {
+                let parts = found.parts.iter().map(|p| p.1);
+                assert!(
+                    refused.is_empty() && parts.chain([found.value]).all(|v| v.to_bits() == 0),
+                    "{loss}: {found:?}"
+                );
+                assert!(found.grad.iter().all(|g| *g == 0.0), "{loss}: {found:?}");
+            }
+            Err(error) => {
+                assert!(!refused.is_empty() && error.to_string().contains(refused), "{loss}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn margins_take_signs_only() {
+    let evaluate = |loss: &str, target: Vec<f32>| {
+        let prediction = ndarray::Array1::linspace(-1.0f32, 1.0, target.len()).into_dyn();
+        let inputs =
+            Inputs::new().with("prediction", prediction).with("target", ndarray::Array1::from_vec(target).into_dyn());
+        Spec::parse(loss).unwrap().build().unwrap().evaluate(&inputs).map(|e| e.value).map_err(|e| e.to_string())
+    };
+    for loss in ["perceptron", "hinge", "log", "exponential"] {
+        assert!(evaluate(loss, vec![1.0, -1.0, 1.0]).is_ok());
+        assert_eq!(
+            evaluate(loss, vec![1.0, 0.0, 1.0]).unwrap_err(),
+            "input 'target': expected -1 or 1, found 0 at [1]; of targets 0 and 1, as these are, 2*target - 1 makes -1 and 1"
+        );
+        assert_eq!(
+            evaluate(loss, vec![-1.0, 0.5, 0.0]).unwrap_err(),
+            "input 'target': expected -1 or 1, found 0.5 at [1]"
+        );
+    }
+    for loss in ["zero-one", "tolerant-zero-one", "absolute", "squared"] {
+        assert!(evaluate(loss, vec![0.0, 1.0, 0.5]).is_ok(), "{loss} is of any numbers");
     }
 }

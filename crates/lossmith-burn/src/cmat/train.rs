@@ -313,9 +313,10 @@ fn array(tensor: Tensor<2>) -> Array2<f32> {
 /// One class for each agent, drawn from its policy.
 pub fn sample(policy: &Array2<f32>, random: &mut ChaCha8Rng) -> Vec<usize> {
     let draw = |row: ndarray::ArrayView1<'_, f32>| {
-        let mut left = random.random::<f32>() * row.sum();
+        let sum: f64 = row.iter().map(|p| f64::from(*p)).sum();
+        let mut left = f64::from(random.random::<f32>()) * sum;
         let at = row.iter().position(|p| {
-            left -= p;
+            left -= f64::from(*p);
             left < 0.0
         });
         at.unwrap_or(row.len() - 1)

@@ -12,6 +12,7 @@ pub mod trainings;
 
 use std::path::Path;
 
+use lossmith_nets::Precision;
 use lossmith_search::trial::{Outcome, Trial};
 
 use search::slot::{self, SlotTask};
@@ -32,12 +33,9 @@ pub trait Judge {
 
     /// What multiplies. Outcomes of different arithmetic agree in the first digits only, and may not be mixed.
     fn arithmetic(&self) -> String {
-        F32.to_owned()
+        Precision::F32.arithmetic()
     }
 }
-
-/// The arithmetic of whatever says nothing else.
-pub const F32: &str = "f32";
 
 /// The judge of a study's task, from its recipe and the data on this machine.
 ///

@@ -18,7 +18,7 @@ use pulp::{Simd, WithSimd};
 use super::bf16::{self, Side, Unit};
 use super::positions::Positions;
 use super::simd::dispatch;
-use super::slices::row_starts;
+use super::slices::{add_rows, row_starts};
 pub use super::winograd::Scratch;
 use super::winograd::Winograd;
 
@@ -309,7 +309,8 @@ impl Conv {
         });
     }
 
-    /// Adds the gradients of weights and bias over `images` images; `fresh` sums begin at zero, whatever is there.
+    /// Adds the gradients of weights and bias over `images` images; `fresh` sums begin at zero, whatever is there. Those of the
+    /// bias, sums over very many pixels, are kept in f64.
     ///
     /// # Panics
     /// If a slice is shorter than its layout and `images` say.
@@ -319,7 +320,7 @@ impl Conv {
         input: &[f32],
         gradient: &[f32],
         fresh: bool,
-        (weights, bias): (&mut [f32], &mut [f32]),
+        (weights, bias): (&mut [f32], &mut [f64]),
         scratch: &mut Scratch,
     ) {
         if fresh {
@@ -349,11 +350,7 @@ impl Conv {
         }
         lossmith::simd::widest(
             #[inline(always)]
-            || {
-                for &at in gradients {
-                    bias.iter_mut().zip(&gradient[at..at + out]).for_each(|(b, g)| *b += g);
-                }
-            },
+            || add_rows(gradient, gradients.iter().copied(), bias),
         );
     }
 }

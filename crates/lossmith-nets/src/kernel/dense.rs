@@ -5,7 +5,7 @@
 use gemm::Parallelism;
 
 use super::bf16::{self, Right, Side, Start, Target, Unit};
-use super::slices::{row_starts, transpose};
+use super::slices::{add_rows, row_starts, transpose};
 use lossmith::simd::widest;
 
 /// With fewer inputs or outputs, rounding costs more than faster products save.
@@ -175,14 +175,12 @@ pub fn add_bias(output: &mut [f32], bias: &[f32], relu: bool) {
 
 /// Adds each row of `gradient` to the gradient of the bias.
 pub fn sum_rows(gradient: &[f32], bias: &mut [f32]) {
+    let (width, mut sums) = (bias.len(), vec![0.0; bias.len()]);
     widest(
         #[inline(always)]
-        || {
-            for row in gradient.chunks_exact(bias.len()) {
-                bias.iter_mut().zip(row).for_each(|(b, g)| *b += g);
-            }
-        },
+        || add_rows(gradient, (0..gradient.len() / width).map(|row| row * width), &mut sums),
     );
+    bias.iter_mut().zip(sums).for_each(|(b, s)| *b = (f64::from(*b) + s) as f32);
 }
 
 /// Stops the gradient where ReLU's output is 0.

@@ -5,6 +5,7 @@
 //! [`bf16`]), single-threaded, and the same bits for the same input on the same machine: threads are the caller's
 //! business.
 
+pub mod arithmetic;
 pub mod bf16;
 pub mod conv;
 pub mod dense;

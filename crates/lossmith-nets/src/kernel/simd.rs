@@ -16,3 +16,17 @@ pub(super) fn dispatch<Op: WithSimd>(op: Op) -> Op::Output {
     }
     pulp::Arch::new().dispatch(op)
 }
+
+/// The vectors that [`dispatch`] chooses, in words.
+pub(super) fn vectors() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if pulp::x86::V4::try_new().is_some() {
+            return "AVX-512";
+        }
+        if pulp::x86::V3::try_new().is_some() {
+            return "AVX2";
+        }
+    }
+    std::env::consts::ARCH
+}

@@ -12,6 +12,15 @@ pub(super) fn row_starts(count: usize, size: usize) -> Vec<usize> {
     (0..count).map(|row| row * size).collect()
 }
 
+/// Adds the rows that start where `starts` says, as long as `sum`.
+#[inline(always)]
+pub(super) fn add_rows(values: &[f32], starts: impl Iterator<Item = usize>, sum: &mut [f64]) {
+    for start in starts {
+        let row = &values[start..start + sum.len()];
+        sum.iter_mut().zip(row).for_each(|(s, v)| *s += f64::from(*v));
+    }
+}
+
 /// Exchanges rows and columns of a matrix, in squares: lines that are far apart meet in the cache.
 pub(super) fn transpose(from: &[f32], rows: usize, columns: usize, to: &mut [f32]) {
     const SIDE: usize = 16;

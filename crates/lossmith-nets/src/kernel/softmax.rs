@@ -4,9 +4,12 @@
 pub fn log_softmax(logits: &[f32], classes: usize, output: &mut [f32]) {
     for (row, out) in logits.chunks_exact(classes).zip(output.chunks_exact_mut(classes)) {
         let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let total: f64 = row.iter().map(|&z| f64::from(z - most).exp()).sum();
-        let log = total.ln() as f32 + most;
-        out.iter_mut().zip(row).for_each(|(o, z)| *o = z - log);
+        let above = |z: f32| f64::from(z) - f64::from(most);
+        // One largest logit stands for the 1 of log1p: so nothing is lost where one probability is nearly 1.
+        let first = row.iter().position(|z| *z == most);
+        let others = row.iter().enumerate().filter(|(class, _)| Some(*class) != first);
+        let log = others.map(|(_, z)| above(*z).exp()).sum::<f64>().ln_1p();
+        out.iter_mut().zip(row).for_each(|(o, z)| *o = (above(*z) - log) as f32);
     }
 }
 

@@ -6,6 +6,9 @@ use super::Scene;
 use super::weights::{LANES, Row};
 use crate::simd::widest;
 
+/// The most terms of one plain sum in f32.
+const MOST_TERMS: usize = 64;
+
 /// Weights that sum to less have lost their largest terms to underflow: the softmax is then taken of the logits themselves.
 const LEAST_SUM: f32 = 1e-30;
 
@@ -97,18 +100,23 @@ struct Best {
 /// The largest product of the predicates' weights, and the sum of all products with that of none.
 #[inline(always)]
 fn most_and_sum(logits: Row<'_>, bias: Row<'_>) -> (f32, f32) {
-    let (mut most, mut sum) = ([0f32; LANES], [0f32; LANES]);
-    for (z, b) in logits.predicates.chunks_exact(LANES).zip(bias.predicates.chunks_exact(LANES)) {
-        for lane in 0..LANES {
-            let product = z[lane] * b[lane];
-            sum[lane] += product;
-            most[lane] = if product > most[lane] { product } else { most[lane] };
+    let (mut most, mut total) = ([0f32; LANES], [0f32; LANES]);
+    // Sums of few terms, summed: a lane of very many would round off what is small.
+    for (z, b) in logits.predicates.chunks(MOST_TERMS * LANES).zip(bias.predicates.chunks(MOST_TERMS * LANES)) {
+        let mut sum = [0f32; LANES];
+        for (z, b) in z.chunks_exact(LANES).zip(b.chunks_exact(LANES)) {
+            for lane in 0..LANES {
+                let product = z[lane] * b[lane];
+                sum[lane] += product;
+                most[lane] = if product > most[lane] { product } else { most[lane] };
+            }
         }
+        (0..LANES).for_each(|lane| total[lane] += sum[lane]);
     }
     // Folded in order: a fold by halves tempts the compiler into narrower vectors for the loop above. And no `f32::max`,
     // which minds NaN: three instructions for one.
     let most = most.iter().fold(0.0, |most, &m| if m > most { m } else { most });
-    (most, sum.iter().sum::<f32>() + logits.none * bias.none)
+    (most, total.iter().sum::<f32>() + logits.none * bias.none)
 }
 
 #[cfg(test)]

@@ -169,8 +169,10 @@ impl CounterfactualCritic {
             let term = self.surrogate.at(&[advantage, log_policy[[agent, action]]]);
             value += term.value;
             for (class, g) in grad.row_mut(agent).iter_mut().enumerate() {
-                let chosen = f64::from(u8::from(class == action));
-                *g = (term.slope[1] * (chosen - log_policy[[agent, class]].exp())) as f32;
+                let l = log_policy[[agent, class]];
+                // 1 - p of the chosen class, no digit of which is lost where p is nearly 1.
+                let score = if class == action { -l.exp_m1() } else { -l.exp() };
+                *g = (term.slope[1] * score) as f32;
             }
         }
         let mut parts = vec![("reward", judged.reward)];
@@ -186,8 +188,11 @@ fn softmax(logits: ArrayView2<'_, f32>) -> (Array2<f32>, Array2<f64>) {
     let mut log_policy = logits.mapv(f64::from);
     for mut row in log_policy.rows_mut() {
         let top = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let sum: f64 = row.iter().map(|z| (z - top).exp()).sum();
-        row -= top + sum.ln();
+        // One largest logit stands for the 1 of log1p.
+        let first = row.iter().position(|z| *z == top);
+        let others = row.iter().enumerate().filter(|(class, _)| Some(*class) != first);
+        let log = others.map(|(_, z)| (z - top).exp()).sum::<f64>().ln_1p();
+        row.mapv_inplace(|z| z - top - log);
     }
     (log_policy.mapv(|l| l.exp() as f32), log_policy)
 }

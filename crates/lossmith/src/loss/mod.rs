@@ -70,22 +70,27 @@ pub struct Evaluation {
 impl Evaluation {
     /// A value of one part, and its gradient.
     pub fn new(value: f64, grad: ArrayD<f32>) -> Self {
-        Self { value, parts: Vec::new(), lists: Vec::new(), grad, more_grads: Vec::new() }
+        Self { value: unsigned_zero(value), parts: Vec::new(), lists: Vec::new(), grad, more_grads: Vec::new() }
     }
 
     /// The same with the named parts of the value.
     #[must_use]
     pub fn with_parts(mut self, parts: Vec<(&'static str, f64)>) -> Self {
-        self.parts = parts;
+        self.parts = parts.into_iter().map(|(name, part)| (name, unsigned_zero(part))).collect();
         self
     }
 
     /// The same with one more named list.
     #[must_use]
     pub fn with_list(mut self, name: &'static str, list: Vec<f64>) -> Self {
-        self.lists.push((name, list));
+        self.lists.push((name, list.into_iter().map(unsigned_zero).collect()));
         self
     }
+}
+
+/// The same, but 0 for -0, which the sum of nothing is.
+fn unsigned_zero(value: f64) -> f64 {
+    value + 0.0
 }
 
 /// What can be wrong with a loss or its input.

@@ -1,6 +1,6 @@
 //! Elementary losses: one target `x` and one prediction `y` at a time, averaged.
 //!
-//! Those that judge a margin (perceptron, hinge, log, exponential) expect targets -1 and 1; the product `x*y` is then
+//! Those that judge a margin (perceptron, hinge, log, exponential) take targets -1 and 1 only; the product `x*y` is then
 //! positive where the sign of the prediction is right.
 
 use ndarray::ArrayD;
@@ -9,15 +9,14 @@ use rand::{RngExt, SeedableRng};
 use rayon::prelude::*;
 
 use super::{Entry, Evaluation, Family, InputSpec, Inputs, Loss, LossError, Param, ParamKind, ScalarType};
-use crate::expr::{Expr, Kernel, Variables};
+use crate::expr::math;
+use crate::simd::widest;
 
-/// `x`: target, `y`: prediction.
-const VARIABLES: Variables = &["x", "y"];
 /// So many elements are one thread's piece of work.
 const PIECE: usize = 1 << 14;
 
 const TEXTBOOK: &str = "Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, 2009, section 10.6";
-const MARGIN: &str = "prediction [N] (any finite numbers), target [N] with -1 or 1; the value is the mean over N";
+const MARGIN: &str = "prediction [N] (any finite numbers), target [N] with -1 or 1 (anything else is refused); the value is the mean over N";
 const ANY: &str = "prediction [N] and target [N], any finite numbers; the value is the mean over N";
 
 const INPUTS: &[InputSpec] = &[
@@ -74,7 +73,7 @@ pub(super) static PERCEPTRON: Entry = Entry {
     inputs: INPUTS,
     params: &[],
     example,
-    build: |_| smooth("max(-x*y, 0)"),
+    build: |_| mean(Pair::Perceptron),
 };
 
 /// `hinge`
@@ -90,7 +89,7 @@ pub(super) static HINGE: Entry = Entry {
     inputs: INPUTS,
     params: &[],
     example,
-    build: |_| smooth("max(1 - x*y, 0)"),
+    build: |_| mean(Pair::Hinge),
 };
 
 /// `absolute`
@@ -106,7 +105,7 @@ pub(super) static ABSOLUTE: Entry = Entry {
     inputs: INPUTS,
     params: &[],
     example,
-    build: |_| smooth("abs(y - x)"),
+    build: |_| mean(Pair::Absolute),
 };
 
 /// `log`
@@ -117,12 +116,12 @@ pub(super) static LOG: Entry = Entry {
     formula: "log(1 + exp(-x y))",
     gradient: "-x / (1 + exp(x y))",
     space: MARGIN,
-    corners: "None: smooth, and computed as max(-x y, 0) + log(1 + exp(-|x y|)), so finite everywhere.",
+    corners: "None: smooth, and computed as max(-x y, 0) + log1p(exp(-|x y|)), so finite everywhere and not 0 up to margins of 87.",
     reference: TEXTBOOK,
     inputs: INPUTS,
     params: &[],
     example,
-    build: |_| smooth("max(-x*y, 0) + log(1 + exp(-abs(x*y)))"),
+    build: |_| mean(Pair::Log),
 };
 
 /// `squared`
@@ -138,7 +137,7 @@ pub(super) static SQUARED: Entry = Entry {
     inputs: INPUTS,
     params: &[],
     example,
-    build: |_| smooth("(y - x)^2"),
+    build: |_| mean(Pair::Squared),
 };
 
 /// `exponential`
@@ -154,7 +153,7 @@ pub(super) static EXPONENTIAL: Entry = Entry {
     inputs: INPUTS,
     params: &[],
     example,
-    build: |_| smooth("exp(-x*y)"),
+    build: |_| mean(Pair::Exponential),
 };
 
 /// Targets -1 and 1, predictions away from every corner above.
@@ -169,33 +168,131 @@ fn example(seed: u64) -> Inputs {
     Inputs::new().with("prediction", prediction).with("target", target)
 }
 
-fn smooth(formula: &str) -> Result<Box<dyn Loss>, LossError> {
-    Ok(Box::new(Pointwise { kernel: Kernel::new(&Expr::parse(formula, VARIABLES)?) }))
+fn mean(pair: Pair) -> Result<Box<dyn Loss>, LossError> {
+    Ok(Box::new(Pointwise { pair }))
 }
 
-/// A kernel averaged over pairs of target and prediction.
+/// What is averaged over the pairs of target and prediction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pair {
+    Perceptron,
+    Hinge,
+    Absolute,
+    Log,
+    Squared,
+    Exponential,
+}
+
+impl Pair {
+    /// Whether the target is the sign that the prediction should have.
+    fn is_margin(self) -> bool {
+        !matches!(self, Self::Absolute | Self::Squared)
+    }
+
+    /// The sum over pairs; the slopes in the prediction by `share` go to `grad`.
+    #[inline(always)]
+    fn sum(self, x: &[f32], y: &[f32], share: f64, grad: &mut [f32]) -> f64 {
+        match self {
+            Self::Perceptron => sum_of(margin(|m| beyond(-m)), x, y, share, grad),
+            Self::Hinge => sum_of(margin(|m| beyond(1.0 - m)), x, y, share, grad),
+            Self::Absolute => sum_of(|x, y| absolute(y - x), x, y, share, grad),
+            Self::Log => sum_of(margin(log), x, y, share, grad),
+            Self::Squared => sum_of(|x, y| ((y - x) * (y - x), 2.0 * (y - x)), x, y, share, grad),
+            Self::Exponential => sum_of(margin(exponential), x, y, share, grad),
+        }
+    }
+}
+
+/// The sum of `pair(x, y)` in a fixed number of lanes, whatever the vectors of the processor. Pairs are worked out in f64:
+/// of two f32, differences and products are then exact, or nearly so, and finite.
+#[inline(always)]
+fn sum_of(pair: impl Fn(f64, f64) -> (f64, f64), x: &[f32], y: &[f32], share: f64, grad: &mut [f32]) -> f64 {
+    const LANES: usize = 16;
+    let mut lanes = [0.0; LANES];
+    for ((x, y), grad) in x.chunks(LANES).zip(y.chunks(LANES)).zip(grad.chunks_mut(LANES)) {
+        for (((x, y), g), lane) in x.iter().zip(y).zip(grad).zip(&mut lanes) {
+            let (value, slope) = pair(f64::from(*x), f64::from(*y));
+            *lane += value;
+            *g = (slope * share) as f32;
+        }
+    }
+    lanes.iter().fold(0.0, |sum, lane| sum + lane)
+}
+
+/// A loss of the margin `m = x y`, with its slope in `m`, as one of the pair.
+#[inline(always)]
+fn margin(loss: impl Fn(f64) -> (f64, f64)) -> impl Fn(f64, f64) -> (f64, f64) {
+    #[inline(always)]
+    move |x, y| {
+        let (value, slope) = loss(x * y);
+        (value, x * slope)
+    }
+}
+
+/// `max(c - m, 0)` of `c - m`, and its slope in `m`: at the corner the mean of both sides.
+#[inline(always)]
+fn beyond(open: f64) -> (f64, f64) {
+    let slope = if open == 0.0 { -0.5 } else { -1.0 };
+    if open >= 0.0 { (open, slope) } else { (0.0, 0.0) }
+}
+
+#[inline(always)]
+fn absolute(difference: f64) -> (f64, f64) {
+    let sign = f64::from(u8::from(difference > 0.0)) - f64::from(u8::from(difference < 0.0));
+    (difference.abs(), sign)
+}
+
+/// `log(1 + exp(-m))`, so that no digit of a small result is lost, and `-1/(1 + exp(m))`.
+#[inline(always)]
+fn log(m: f64) -> (f64, f64) {
+    let e = math::exp(-m.abs() as f32);
+    // What `1 + e` rounds off comes back by the slope of the logarithm there.
+    let one_and_e = 1.0 + e;
+    let log = math::log(one_and_e) + (e - (one_and_e - 1.0)) / one_and_e;
+    let wrong = if m < 0.0 { 1.0 } else { e };
+    let e = f64::from(e);
+    (f64::from(log) + if m < 0.0 { -m } else { 0.0 }, -f64::from(wrong) / (1.0 + e))
+}
+
+#[inline(always)]
+fn exponential(m: f64) -> (f64, f64) {
+    let e = f64::from(math::exp(-m as f32));
+    (e, -e)
+}
+
+/// A loss of pairs, averaged.
 #[derive(Debug)]
 struct Pointwise {
-    kernel: Kernel,
+    pair: Pair,
 }
 
 impl Loss for Pointwise {
     fn evaluate(&self, inputs: &Inputs) -> Result<Evaluation, LossError> {
         let (target, prediction) = pairs(inputs)?;
+        if self.pair.is_margin() {
+            check_signs(&target)?;
+        }
         let count = target.len() as f64;
         let mut grad = vec![0.0; target.len()];
         let pieces = target.par_chunks(PIECE).zip(prediction.par_chunks(PIECE)).zip(grad.par_chunks_mut(PIECE));
         let sums: Vec<f64> = pieces
             .map(|((x, y), grad)| {
-                let mut value = vec![0.0; x.len()];
-                let mut unused = vec![0.0; x.len()];
-                self.kernel.block(&[x, y], &mut value, &mut [&mut unused, grad]);
-                grad.iter_mut().for_each(|g| *g = (f64::from(*g) / count) as f32);
-                value.iter().map(|&v| f64::from(v)).sum()
+                widest(
+                    #[inline(always)]
+                    || self.pair.sum(x, y, 1.0 / count, grad),
+                )
             })
             .collect();
         Ok(Evaluation::new(sums.iter().sum::<f64>() / count, shaped(grad)))
     }
+}
+
+/// Refuses targets that are no signs: 0 instead of -1 would be a margin of 0, whatever the prediction.
+fn check_signs(target: &[f32]) -> Result<(), LossError> {
+    let Some(at) = target.iter().position(|t| t.abs() != 1.0) else { return Ok(()) };
+    let labels = target.iter().all(|t| *t == 0.0 || *t == 1.0);
+    let hint = if labels { "; of targets 0 and 1, as these are, 2*target - 1 makes -1 and 1" } else { "" };
+    Err(LossError::input("target", format!("expected -1 or 1, found {} at [{at}]{hint}", target[at])))
 }
 
 /// Counts the pairs that are further apart than the threshold.
@@ -258,12 +355,36 @@ mod tests {
             ("log", 1.0, 0.0, std::f64::consts::LN_2, -0.5),
             ("log", 1.0, -1e4, 1e4, -1.0),
             ("log", 1.0, 1e4, 0.0, 0.0),
+            ("log", 1.0, 20.0, 2.061_153_620_314_381e-9, -2.061_153_6e-9),
+            ("log", -1.0, -60.0, 8.756_510_762_696_521e-27, 8.756_511e-27),
+            ("log", -1.0, 3e38, f64::from(3e38f32), 1.0),
+            ("squared", -3e38, 3e38, 4.0 * f64::from(3e38f32).powi(2), f32::INFINITY),
+            ("absolute", -3e38, 3e38, 2.0 * f64::from(3e38f32), 1.0),
             ("squared", 3.0, 1.0, 4.0, -4.0),
             ("exponential", -1.0, 1.0, std::f64::consts::E, std::f32::consts::E),
         ] {
             let (v, g) = evaluate(loss, &[x], &[y]);
-            assert!((v - value).abs() < 1e-6 * value.max(1.0), "{loss} at {x}, {y}: {v}");
-            assert!((g[0] - slope).abs() < 1e-6, "{loss} at {x}, {y}: {g:?}");
+            assert!((v - value).abs() <= 1e-6 * value, "{loss} at {x}, {y}: {v}");
+            assert!(g[0] == slope || (g[0] - slope).abs() <= 1e-6 * slope.abs(), "{loss} at {x}, {y}: {g:?}");
+        }
+    }
+
+    #[test]
+    fn every_width_of_vectors_gives_the_same_bytes() {
+        let y: Vec<f32> = (0..5_000).map(|i| (i as f32 * 0.3).sin() * (i as f32 * 0.01).exp2()).collect();
+        let x: Vec<f32> = (0..y.len()).map(|i| if i % 3 == 0 { 1.0 } else { -1.0 }).collect();
+        for pair in [Pair::Perceptron, Pair::Hinge, Pair::Absolute, Pair::Log, Pair::Squared, Pair::Exponential] {
+            let at = |level| {
+                let mut grad = vec![0.0; x.len()];
+                let sum = crate::simd::at(
+                    level,
+                    #[inline(always)]
+                    || pair.sum(&x, &y, 0.01, &mut grad),
+                );
+                (sum.to_bits(), grad)
+            };
+            let levels: Vec<_> = crate::simd::Level::all().iter().map(|l| at(*l)).collect();
+            assert!(levels.windows(2).all(|w| w[0] == w[1]), "{pair:?}");
         }
     }
 

@@ -97,27 +97,29 @@ impl Centerness {
             Self::Soft => {
                 let quadrant = |q: usize| {
                     let rays = &rays[q * rays.len() / 4..(q + 1) * rays.len() / 4];
-                    rays.iter().sum::<f32>() / rays.len().max(1) as f32
+                    rays.iter().map(|r| f64::from(*r)).sum::<f64>() / rays.len().max(1) as f64
                 };
-                (ratio(quadrant(0), quadrant(2)) * ratio(quadrant(1), quadrant(3))).sqrt()
+                evenness(quadrant(0), quadrant(2), quadrant(1), quadrant(3))
             }
             Self::Box => {
-                let turn = std::f32::consts::TAU / rays.len() as f32;
-                let mut sides = [0.0f32; 4];
+                let turn = std::f64::consts::TAU / rays.len() as f64;
+                let mut sides = [0.0f64; 4];
                 for (i, ray) in rays.iter().enumerate() {
-                    let (sin, cos) = (i as f32 * turn).sin_cos();
+                    let (sin, cos) = (i as f64 * turn).sin_cos();
+                    let ray = f64::from(*ray);
                     let reach = [-ray * sin, ray * sin, -ray * cos, ray * cos];
                     sides.iter_mut().zip(reach).for_each(|(side, reach)| *side = side.max(reach));
                 }
-                (ratio(sides[0], sides[1]) * ratio(sides[2], sides[3])).sqrt()
+                evenness(sides[0], sides[1], sides[2], sides[3])
             }
         }
     }
 }
 
-fn ratio(a: f32, b: f32) -> f32 {
-    let larger = a.max(b);
-    if larger > 0.0 { a.min(b) / larger } else { 0.0 }
+/// `sqrt(ratio(a, b) ratio(c, d))`, the ratio of smaller and larger.
+fn evenness(a: f64, b: f64, c: f64, d: f64) -> f32 {
+    let ratio = |a: f64, b: f64| if a.max(b) > 0.0 { a.min(b) / a.max(b) } else { 0.0 };
+    (ratio(a, b) * ratio(c, d)).sqrt() as f32
 }
 
 /// Mean over objects of the binary cross-entropy of logits against centerness; both `[N]`.

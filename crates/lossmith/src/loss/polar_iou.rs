@@ -108,14 +108,14 @@ fn published(a: f64, b: f64) -> (f64, f64, f64) {
 fn one_object(
     prediction: &[f32],
     target: &[f32],
-    share: f32,
+    share: f64,
     grad: &mut [f32],
     kernel: impl Fn(f64, f64) -> (f64, f64, f64),
 ) -> f64 {
     let (a, b) = ray_sums(prediction, target);
     let (value, slope_a, slope_b) = kernel(a, b);
-    let (slope_a, slope_b) = (share * slope_a as f32, share * slope_b as f32);
-    let tie = 0.5 * (slope_a + slope_b);
+    let tie = (share * 0.5 * (slope_a + slope_b)) as f32;
+    let (slope_a, slope_b) = ((share * slope_a) as f32, (share * slope_b) as f32);
     for ((g, p), t) in grad.iter_mut().zip(prediction).zip(target) {
         let side = if p < t { slope_a } else { slope_b };
         *g = if p == t { tie } else { side };

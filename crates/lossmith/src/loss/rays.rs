@@ -99,7 +99,7 @@ impl<'a> Rays<'a> {
     /// The weighted mean over objects of `object(prediction, target, gradient)`, which returns the object's loss and
     /// writes its gradient. Objects of weight 0 are passed over, so that their empty rays cannot make the mean undefined;
     /// without any weight the mean is 0.
-    pub(super) fn weighted_mean(&self, object: impl Fn(&[f32], &[f32], f32, &mut [f32]) -> f64 + Sync) -> Evaluation {
+    pub(super) fn weighted_mean(&self, object: impl Fn(&[f32], &[f32], f64, &mut [f32]) -> f64 + Sync) -> Evaluation {
         let (objects, rays) = self.prediction.dim();
         let mut grad = vec![0.0f32; objects * rays];
         let prediction = self.prediction.as_slice().unwrap_or_default();
@@ -116,7 +116,7 @@ impl<'a> Rays<'a> {
                 for (row, ((grad, prediction), target)) in rows.enumerate() {
                     let weight = self.weight.as_ref().map_or(1.0, |w| f64::from(w[piece * PIECE + row]));
                     if weight > 0.0 {
-                        sum += weight * object(prediction, target, (weight / self.total) as f32, grad);
+                        sum += weight * object(prediction, target, weight / self.total, grad);
                     }
                 }
                 sum

@@ -99,7 +99,7 @@ impl SmoothL1Rays {
             Some(kernel) => rays.weighted_mean(|p, t, share, grad| {
                 self.one_object(p, t, share, grad, |x, y| {
                     let at = kernel.at(&[f64::from(x), f64::from(y)]);
-                    (at.value as f32, at.slope[1] as f32)
+                    (at.value, at.slope[1] as f32)
                 })
             }),
         }
@@ -110,16 +110,16 @@ impl SmoothL1Rays {
         &self,
         prediction: &[f32],
         target: &[f32],
-        share: f32,
+        share: f64,
         grad: &mut [f32],
-        kernel: impl Fn(f32, f32) -> (f32, f32),
+        kernel: impl Fn(f32, f32) -> (f64, f32),
     ) -> f64 {
         let per_ray = self.scale / prediction.len() as f64;
-        let share = share * per_ray as f32;
+        let share = (share * per_ray) as f32;
         let mut sum = 0.0;
         for ((g, p), t) in grad.iter_mut().zip(prediction).zip(target) {
             let (value, slope) = kernel(*t, *p);
-            sum += f64::from(value);
+            sum += value;
             *g = share * slope;
         }
         sum * per_ray
@@ -133,10 +133,11 @@ impl Loss for SmoothL1Rays {
 }
 
 /// Smooth-L1 and its slope in the prediction `y`.
-fn published(x: f32, y: f32) -> (f32, f32) {
-    let difference = y - x;
+fn published(x: f32, y: f32) -> (f64, f32) {
+    // In f64, where the difference of any two distances is finite.
+    let difference = f64::from(y) - f64::from(x);
     let inner = difference.clamp(-1.0, 1.0);
-    (inner * (difference - 0.5 * inner), inner)
+    (inner * (difference - 0.5 * inner), inner as f32)
 }
 
 #[cfg(test)]

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use lossmith_nets::Precision;
 use serde::{Deserialize, Serialize};
 
 use crate::run::Run;
 use crate::study::{Address, without_passwords};
-use crate::tasks::F32;
 
 /// What is written into `run.json` when a run begins.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -29,12 +29,13 @@ pub struct Begun {
     #[serde(default)]
     pub cache: Option<PathBuf>,
     /// What multiplies, as [`Judge::arithmetic`](crate::tasks::Judge::arithmetic) says it.
-    #[serde(default = "f32")]
+    #[serde(default = "not_said")]
     pub arithmetic: String,
 }
 
-fn f32() -> String {
-    F32.to_owned()
+/// What a run of an older program says.
+fn not_said() -> String {
+    "f32".to_owned()
 }
 
 impl Begun {
@@ -48,7 +49,7 @@ impl Begun {
             train_size: None,
             study: study.map(ToString::to_string),
             cache: None,
-            arithmetic: f32(),
+            arithmetic: Precision::F32.arithmetic(),
         })
     }
 

@@ -13,8 +13,8 @@ use super::Begun;
 use crate::progress::{Pace, in_words};
 use crate::report::{self, BinaryCurves, Candidate, Curve, CurvePoint, Pair, Provenance, ReportData};
 use crate::run::Run;
+use crate::tasks::Judge;
 use crate::tasks::classifier::compare::{Compared, Condition};
-use crate::tasks::{F32, Judge};
 
 /// Where the results of a page come from.
 pub struct Origin<'a> {
@@ -107,10 +107,9 @@ fn common(origin: &Origin<'_>, discovery: Option<&Discovery>) -> ReportData {
     }
 }
 
-/// What computed, with its arithmetic where that is not the usual one.
+/// What computed, with its arithmetic.
 fn machine(arithmetic: &str) -> String {
-    let name = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
-    if arithmetic == F32 { name } else { format!("{name}, {arithmetic}") }
+    format!("{} {}, {arithmetic}", std::env::consts::OS, std::env::consts::ARCH)
 }
 
 fn generations(discovery: &Discovery) -> Vec<report::Generation> {

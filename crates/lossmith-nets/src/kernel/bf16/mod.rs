@@ -24,6 +24,7 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
+use super::arithmetic;
 pub use product::{Panels, Right, Scratch, Side, Start, Target, multiply};
 pub use round::{round, widen};
 
@@ -63,8 +64,8 @@ impl Precision {
     /// arithmetic may not be mixed: it is equal in the first digits only.
     pub fn arithmetic(self) -> String {
         match self.unit() {
-            Some(unit) => format!("bf16 products by {unit}"),
-            None => "f32".to_owned(),
+            Some(unit) => format!("bf16 products by {unit}, {}", arithmetic::name()),
+            None => arithmetic::name().to_owned(),
         }
     }
 }

@@ -146,7 +146,28 @@ struct Scratch {
     offsets: Vec<f32>,
     spread: Vec<f32>,
     distance: Vec<f32>,
+    /// Of the channels before.
+    before: Vec<f32>,
     value: Vec<f32>,
+}
+
+/// The most channels of one plain sum in f32: sums of few terms are summed.
+const MOST_TERMS: usize = 16;
+
+/// Carries the sums over so many channels to those of the channels before, or, at the end, takes them all together.
+#[inline(always)]
+fn carry(channel: usize, channels: usize, distance: &mut [f32], before: &mut Vec<f32>) {
+    if channels <= MOST_TERMS || (channel % MOST_TERMS + 1 < MOST_TERMS && channel + 1 < channels) {
+        return;
+    }
+    if channel < MOST_TERMS {
+        before.clear();
+        before.resize(distance.len(), 0.0);
+    }
+    for (d, b) in distance.iter_mut().zip(before) {
+        let sum = *b + *d;
+        (*d, *b) = if channel + 1 < channels { (0.0, sum) } else { (sum, sum) };
+    }
 }
 
 /// How many floats a spread value may run past the end of its run.
@@ -164,7 +185,7 @@ fn block_pull(
     weights: &mut [f32],
 ) -> (Vec<f64>, Vec<f64>) {
     let (channels, length) = (pixels.channels, block.range.len());
-    let Scratch { offsets, spread, distance, value } = scratch;
+    let Scratch { offsets, spread, distance, before, value } = scratch;
     offsets.resize(channels * length, 0.0);
     spread.resize(length + LANES, 0.0);
     value.resize(length, 0.0);
@@ -178,6 +199,7 @@ fn block_pull(
             Norm::L1 => accumulate(row, spread, offsets, distance, |v| v.abs()),
             Norm::L2 => accumulate(row, spread, offsets, distance, |v| v * v),
         }
+        carry(channel, channels, distance, before);
     }
     if norm == Norm::L2 {
         distance.iter_mut().for_each(|d| *d = d.sqrt());
@@ -438,10 +460,10 @@ impl BackgroundPush<'_> {
     #[inline(always)]
     fn run(&self, toward: &mut [f64], grad: &mut [&mut [f32]]) -> f64 {
         let mut total = 0.0;
-        let mut distance = Vec::new();
+        let (mut distance, mut before) = (Vec::new(), Vec::new());
         for run in self.block.runs.iter().filter(|r| r.slot as usize == self.block.background()) {
             for (cluster, scale) in self.scales.iter().enumerate() {
-                self.distances(run, cluster, &mut distance);
+                self.distances(run, cluster, &mut distance, &mut before);
                 let mut value = 0.0;
                 // From here on a weight per pixel: what its offset from the centre is multiplied by.
                 for d in &mut distance {
@@ -461,7 +483,7 @@ impl BackgroundPush<'_> {
     }
 
     #[inline(always)]
-    fn distances(&self, run: &Run, cluster: usize, distance: &mut Vec<f32>) {
+    fn distances(&self, run: &Run, cluster: usize, distance: &mut Vec<f32>, before: &mut Vec<f32>) {
         distance.clear();
         distance.resize(run.range().len(), 0.0);
         for (channel, centre) in self.centres.of(cluster).iter().enumerate() {
@@ -471,6 +493,7 @@ impl BackgroundPush<'_> {
                 Norm::L1 => distance.iter_mut().zip(row).for_each(|(d, x)| *d += (x - centre).abs()),
                 Norm::L2 => distance.iter_mut().zip(row).for_each(|(d, x)| *d += (x - centre) * (x - centre)),
             }
+            carry(channel, self.pixels.channels, distance, before);
         }
         if self.norm == Norm::L2 {
             distance.iter_mut().for_each(|d| *d = d.sqrt());
