@@ -296,8 +296,21 @@ fn length(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |m| m.len())
 }
 
+/// A mirror may be given with a user and a password, which are nobody's business.
 fn failed(url: &str, message: impl Into<String>) -> DataError {
-    DataError::Download { url: url.to_owned(), message: message.into() }
+    let shown = without_login(url);
+    DataError::Download { message: message.into().replace(url, &shown), url: shown }
+}
+
+/// The address without what stands before the last `@`, and without its parameters.
+fn without_login(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let scheme = if scheme.is_empty() { String::new() } else { format!("{scheme}://") };
+    let rest = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+    match rest.split_once('?') {
+        Some((place, _)) => format!("{scheme}{place}?***"),
+        None => format!("{scheme}{rest}"),
+    }
 }
 
 fn hash(path: &Path) -> Result<String> {

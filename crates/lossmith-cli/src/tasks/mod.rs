@@ -3,6 +3,7 @@
 pub mod classifier;
 pub mod cmat;
 pub mod embedding;
+pub mod fingerprint;
 pub mod inputs;
 pub mod polarmask;
 pub mod reldn;
@@ -13,7 +14,11 @@ pub mod trainings;
 use std::path::Path;
 
 use lossmith_search::trial::{Outcome, Trial};
+use serde::Serialize;
 
+use crate::recipe;
+use crate::study::Identity;
+use fingerprint::Fingerprint;
 use search::slot::{self, SlotTask};
 
 /// Does the trials of a study: data and recipe of one task.
@@ -25,7 +30,10 @@ pub trait Judge {
     fn data(&self) -> &str;
 
     /// A checksum of the data, as they are used.
-    fn checksum(&self) -> String;
+    ///
+    /// # Errors
+    /// Data that cannot be read any more.
+    fn checksum(&self) -> anyhow::Result<String>;
 
     /// The complete recipe as text.
     fn recipe(&self) -> anyhow::Result<String>;
@@ -38,6 +46,11 @@ pub trait Judge {
 
 /// The arithmetic of whatever says nothing else.
 pub const F32: &str = "f32";
+
+/// The identity of a training or a comparison, from which its run can go on: `command` is what was typed, as `train embedding`.
+pub fn identity(command: &str, data: Fingerprint, recipe: &impl Serialize) -> anyhow::Result<Identity> {
+    Ok(Identity::new(command, data.text(), recipe::to_text(recipe)?, F32.to_owned()))
+}
 
 /// The judge of a study's task, from its recipe and the data on this machine.
 ///

@@ -12,11 +12,11 @@ use lossmith_search::trial::{End, Outcome, Part, Trial};
 
 use ndarray::{ArrayD, IxDyn};
 use rayon::prelude::*;
-use sha2::{Digest, Sha256};
 
 use super::Recipe;
 use crate::interrupt;
 use crate::tasks::Judge;
+use crate::tasks::fingerprint::Fingerprint;
 
 impl Judge for Evaluator {
     fn evaluate(&self, trials: &[Trial]) -> anyhow::Result<Vec<Option<Outcome>>> {
@@ -27,8 +27,16 @@ impl Judge for Evaluator {
         &self.data
     }
 
-    fn checksum(&self) -> String {
-        Self::checksum(self)
+    /// Of all images and labels, in the parts that they are used in.
+    fn checksum(&self) -> anyhow::Result<String> {
+        let mut print = Fingerprint::default();
+        for part in [&self.split.train, &self.split.validation, &self.split.test] {
+            let shape = part.shape();
+            print.numbers([part.len(), shape.height, shape.width, shape.channels]);
+            print.bytes(part.labels());
+            print.bytes(part.pixels());
+        }
+        Ok(print.text())
     }
 
     fn recipe(&self) -> anyhow::Result<String> {
@@ -77,18 +85,6 @@ impl Evaluator {
     /// The number of classes.
     pub fn classes(&self) -> usize {
         self.split.classes.len()
-    }
-
-    /// A checksum of all images and labels, in the parts that they are used in.
-    pub fn checksum(&self) -> String {
-        let mut hash = Sha256::new();
-        for part in [&self.split.train, &self.split.validation, &self.split.test] {
-            let shape = part.shape();
-            hash.update(format!("{} {} {} {};", part.len(), shape.height, shape.width, shape.channels));
-            hash.update(part.labels());
-            hash.update(part.pixels());
-        }
-        hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// How many images there are to train on.

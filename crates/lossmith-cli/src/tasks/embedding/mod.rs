@@ -16,7 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::recipe::Presets;
 use crate::run::Run;
-use crate::tasks::inputs;
+use crate::study::Identity;
+use crate::tasks::fingerprint::Fingerprint;
+use crate::tasks::{self, inputs};
 
 /// The presets.
 pub const PRESETS: Presets = Presets {
@@ -72,6 +74,26 @@ pub fn data(recipe: &EmbeddingRecipe) -> anyhow::Result<LabelledSet> {
             Ok(found)
         }
     }
+}
+
+/// Adds pictures and their instances to a checksum.
+pub fn digest(print: &mut Fingerprint, parts: &[&[Sample]]) {
+    for part in parts {
+        print.numbers([part.len()]);
+        for sample in *part {
+            let p = &sample.picture;
+            print.numbers([p.height, p.width, p.channels]);
+            print.bytes(&p.samples);
+            print.numbers(sample.labels.ids.iter().map(|id| *id as usize));
+        }
+    }
+}
+
+/// The identity of a run of `command`.
+pub fn identity(command: &str, recipe: &EmbeddingRecipe, data: &LabelledSet) -> anyhow::Result<Identity> {
+    let mut print = Fingerprint::default();
+    digest(&mut print, &[&data.train, &data.test]);
+    tasks::identity(command, print, recipe)
 }
 
 /// The mean SBD of the instances that a model finds.

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use indicatif::{ProgressBar, ProgressStyle};
 use lossmith::loss::Loss;
 use lossmith::metric::instances::{Mode, Overlaps, Scores, Summary};
@@ -11,13 +11,15 @@ use lossmith_burn::embedding::{Cluster, Given, Model, Step, train_from};
 use lossmith_data::label_images::{self, LabelledSet, Sample};
 use serde_json::json;
 
-use super::{EmbeddingRecipe, PRESETS, WEIGHTS, data, open};
+use super::{EmbeddingRecipe, PRESETS, WEIGHTS, data, identity, open};
 use crate::commands::read_loss;
 use crate::interrupt;
 use crate::output::{self, Answer, Table};
 use crate::recipe;
 use crate::run::Run;
 use crate::tasks::resume::{Keeper, Saving};
+
+const COMMAND: &str = "train embedding";
 
 /// The arguments of `train embedding`.
 #[derive(Debug, clap::Args)]
@@ -98,18 +100,17 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
         recipe.model.steps = (epochs * data.train.len()).div_ceil(recipe.model.batch).max(1);
     }
     recipe.model.check()?;
-    let run = Run::create(args.out.as_deref(), "embedding")?;
-    run.write("recipe.toml", recipe::to_text(&recipe)?.as_bytes())?;
+    let run = Run::begin(args.out.as_deref(), "embedding", &identity(COMMAND, &recipe, &data)?)?;
     let model = trained(&run, &recipe, loss.as_ref(), &data, args.saving)?;
     report(&run, &model, &data, args.json)
 }
 
 /// Goes on with a run; one that is finished is only scored again.
 fn go_on(folder: &Path, args: &Args) -> anyhow::Result<Answer> {
-    let run = Run::open(folder)?;
-    let recipe: EmbeddingRecipe = recipe::parse_text(&run.read("recipe.toml")?)
-        .with_context(|| format!("{}: no run of `train embedding`", folder.display()))?;
+    let (run, began) = Run::resume(folder, COMMAND)?;
+    let recipe: EmbeddingRecipe = recipe::parse_text(&began.recipe)?;
     let data = data(&recipe)?;
+    run.check(&identity(COMMAND, &recipe, &data)?)?;
     let model = if run.path(WEIGHTS).is_file() {
         tracing::info!("{}: the training is finished", folder.display());
         open(&run)?
@@ -144,7 +145,7 @@ fn trained(
     // The course of a training that failed is what its user needs most.
     keeper.write_log()?;
     let model = model?;
-    keeper.check_stopped("train embedding")?;
+    keeper.check_stopped(COMMAND)?;
     run.write(WEIGHTS, &model.to_bytes()?)?;
     keeper.finish()?;
     Ok(model)

@@ -20,6 +20,9 @@ use lossmith_burn::reldn::{Optimizer, Sampling, Settings};
 use serde::{Deserialize, Serialize};
 
 use crate::recipe::{self, Presets};
+use crate::study::Identity;
+use crate::tasks;
+use crate::tasks::fingerprint::Fingerprint;
 
 pub const PRESETS: Presets = Presets {
     laptop: include_str!("../../../../../recipes/reldn-laptop.toml"),
@@ -196,6 +199,13 @@ impl Recipe {
             seed,
         }
     }
+}
+
+/// The identity of a run of `command`.
+pub fn identity(command: &str, recipe: &Recipe, data: &Data) -> anyhow::Result<Identity> {
+    let mut print = Fingerprint::default();
+    data.digest(&mut print)?;
+    tasks::identity(command, print, recipe)
 }
 
 /// A sum of `l0`, `l1`, `l2`, `l3` as the loss in which the others weigh nothing, or the loss as it is written.

@@ -7,7 +7,6 @@ use lossmith_search::space::Space;
 use lossmith_search::trial::{End, Outcome, Trial};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
 use super::recipe::{CmaEs, Compare, Search, Sections, Taylor};
@@ -16,6 +15,8 @@ use crate::interrupt;
 use crate::output::Answer;
 use crate::recipe::{self, Presets};
 use crate::tasks::Judge;
+use crate::tasks::fingerprint::Fingerprint;
+use crate::tasks::trainings::has_diverged;
 
 /// The sections that every slot begins with.
 const SECTIONS: &str = include_str!("../../../../../recipes/slot-laptop.toml");
@@ -89,15 +90,11 @@ pub trait SlotTask: Sized + 'static {
     fn words(&self) -> &str;
 
     /// Feeds the data, as they are used, into a checksum.
-    fn digest(&self, hash: &mut Sha256);
+    fn digest(&self, print: &mut Fingerprint) -> anyhow::Result<()>;
 
-    /// Trains once and measures on the trial's part. `done` is the number of steps done so far, which is what is known of a training
+    /// Trains once and measures on the trial's part; a training that diverges has no score, any other error ends the search. `done` is the number of steps done so far, which is what is known of a training
     /// that fails; one that the user stops may end with any figure or error.
     fn figure(&self, trial: &Trial, done: &mut u32) -> anyhow::Result<f64>;
-
-    /// Whether an error of [`figure`](Self::figure) says that the trial's loss does not train: such a trial has no score, any other
-    /// error ends the search.
-    fn diverged(error: &anyhow::Error) -> bool;
 }
 
 impl<T: SlotTask> Judge for T {
@@ -110,10 +107,10 @@ impl<T: SlotTask> Judge for T {
         self.words()
     }
 
-    fn checksum(&self) -> String {
-        let mut hash = Sha256::new();
-        self.digest(&mut hash);
-        hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    fn checksum(&self) -> anyhow::Result<String> {
+        let mut print = Fingerprint::default();
+        self.digest(&mut print)?;
+        Ok(print.text())
     }
 
     fn recipe(&self) -> anyhow::Result<String> {
@@ -133,7 +130,7 @@ fn outcome<T: SlotTask>(task: &T, trial: &Trial) -> anyhow::Result<Option<Outcom
             let curve = vec![(trial.steps, accuracy)];
             Ok(Some(Outcome { end: End::Done, accuracy, steps: trial.steps, curve }))
         }
-        Err(e) if T::diverged(&e) => Ok(Some(Outcome::without_score(End::Diverged, done))),
+        Err(e) if has_diverged(&e) => Ok(Some(Outcome::without_score(End::Diverged, done))),
         Err(e) => Err(e),
     }
 }
@@ -145,9 +142,9 @@ pub fn in_words(name: &str, kind: &str, [train, validation, test]: [usize; 3]) -
 
 pub fn run<T: SlotTask>(args: &Args) -> anyhow::Result<Answer> {
     interrupt::listen();
-    let resumed = super::resumed(&args.options)?;
+    let resumed = super::resumed(&args.options, T::TASK)?;
     let (recipe, folder) = match &resumed {
-        Some((run, begun)) => (recipe::parse_text(&run.read("recipe.toml")?)?, begun.data.clone()),
+        Some(resumed) => (recipe::parse_text(&resumed.recipe)?, resumed.begun.data.clone()),
         None => (args.recipe::<T>()?, args.folder()),
     };
     let space = recipe.space::<T>()?;
