@@ -8,6 +8,7 @@ mod output;
 #[allow(dead_code, unused_imports)]
 mod plot;
 mod progress;
+mod ranges;
 mod recipe;
 mod report;
 mod reproduce;

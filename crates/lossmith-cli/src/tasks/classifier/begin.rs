@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use anyhow::ensure;
+
 use super::{Common, Evaluator, Recipe};
 use crate::run::Run;
 use crate::study::Identity;
@@ -20,6 +22,10 @@ pub fn create(
     change(&mut recipe);
     recipe.check()?;
     let evaluator = Evaluator::new(&recipe, common.data.as_deref())?;
+    if let Some(size) = train_size {
+        let most = evaluator.training_images();
+        ensure!((1..=most).contains(&(size as usize)), "--train-size: expected 1 to {most}, found {size}");
+    }
     let (losses, arithmetic) = (losses.to_vec(), evaluator.arithmetic());
     let begun = Begun { losses, train_size, arithmetic, ..Begun::now(common.data.as_deref(), None)? };
     let run = begun.start(common.out.as_deref(), &command.replace(' ', "-"), &identity(command, &evaluator)?)?;

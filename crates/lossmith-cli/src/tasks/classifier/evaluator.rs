@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use lossmith::loss::{ClassLoss, Spec};
 use lossmith_data::classification::{Classification, LabelledImages, Split};
 use lossmith_data::tensors::{self, Tensor};
@@ -74,6 +74,13 @@ impl Evaluator {
         let train = dataset(&split.train, classes, &mean_and_sd)?;
         let validation = dataset(&split.validation, classes, &mean_and_sd)?;
         let test = dataset(&split.test, classes, &mean_and_sd)?;
+        let (crop, shape) = (recipe.train.crop, validation.shape());
+        ensure!(
+            crop == 0 || crop < shape.height.min(shape.width),
+            "train.crop: expected less than the side of the images, {} x {}, found {crop}",
+            shape.height,
+            shape.width
+        );
         lossmith_nets::Network::new(&layers, validation.shape(), classes).context("train.net")?;
         let precision = recipe.train.precision;
         if precision == Precision::Bf16 && precision.unit().is_none() {

@@ -44,7 +44,7 @@ impl SlotTask for Parser {
     }
 
     fn open(recipe: SlotRecipe<Recipe>, folder: Option<&Path>) -> anyhow::Result<Self> {
-        recipe.task.check()?;
+        recipe.task.check_as("task.")?;
         let mut here = recipe.task.clone();
         here.data.path = folder.map_or(here.data.path, |folder| folder.display().to_string());
         let NodeGraphs { about, mut train, test } = here.scenes(here.seed)?;

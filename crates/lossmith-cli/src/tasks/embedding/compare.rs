@@ -6,7 +6,7 @@ use lossmith_burn::embedding::{Recipe, train};
 use lossmith_data::label_images::LabelledSet;
 use serde_json::json;
 
-use super::{EmbeddingRecipe, PRESETS, data, identity, mean_sbd};
+use super::{EmbeddingRecipe, PRESETS, check_loss, data, identity, mean_sbd};
 use crate::commands::read_losses;
 use crate::interrupt::{self, Interrupted};
 use crate::output::{self, Answer, Table};
@@ -49,6 +49,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> anyhow::Result<Answer> {
     let specs = read_losses(&args.losses)?;
+    specs.iter().try_for_each(check_loss)?;
     let losses = specs.iter().map(|s| Ok(s.build()?)).collect::<anyhow::Result<Vec<_>>>()?;
     let names: Vec<String> = specs.iter().map(ToString::to_string).collect();
     check_losses(&names)?;
@@ -57,7 +58,7 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
         if let Some(data) = &args.data {
             recipe.data.clone_from(data);
         }
-        recipe.model.check()?;
+        recipe.check("")?;
         Ok(recipe)
     })?;
     let data = data(&recipe)?;

@@ -34,7 +34,7 @@ impl SlotTask for Segmenter {
     }
 
     fn open(recipe: SlotRecipe<EmbeddingRecipe>, folder: Option<&Path>) -> anyhow::Result<Self> {
-        recipe.task.model.check()?;
+        recipe.task.check("task.")?;
         let here = folder.map_or_else(|| recipe.task.data.clone(), |folder| folder.display().to_string());
         let found = data(&EmbeddingRecipe { data: here, ..recipe.task.clone() })?;
         let (mut train, test) = (found.train, found.test);

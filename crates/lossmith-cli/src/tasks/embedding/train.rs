@@ -11,7 +11,7 @@ use lossmith_burn::embedding::{Cluster, Given, Model, Step, train_from};
 use lossmith_data::label_images::{self, LabelledSet, Sample};
 use serde_json::json;
 
-use super::{EmbeddingRecipe, PRESETS, WEIGHTS, data, identity, open};
+use super::{EmbeddingRecipe, PRESETS, WEIGHTS, check_loss, data, identity, open};
 use crate::commands::read_loss;
 use crate::interrupt;
 use crate::output::{self, Answer, Table};
@@ -91,15 +91,18 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
         return go_on(folder, args);
     }
     let mut recipe = args.recipe()?;
-    let loss = read_loss(&recipe.loss)?.build()?;
+    recipe.check("")?;
+    let loss = read_loss(&recipe.loss)?;
+    check_loss(&loss)?;
+    let loss = loss.build()?;
     let data = data(&recipe)?;
     if data.train.is_empty() {
         bail!("{}: no image to train on", recipe.data);
     }
     if let Some(epochs) = args.epochs {
-        recipe.model.steps = (epochs * data.train.len()).div_ceil(recipe.model.batch).max(1);
+        recipe.model.steps = epochs.saturating_mul(data.train.len()).div_ceil(recipe.model.batch).max(1);
+        recipe.check("")?;
     }
-    recipe.model.check()?;
     let run = Run::begin(args.out.as_deref(), "embedding", &identity(COMMAND, &recipe, &data)?)?;
     let model = trained(&run, &recipe, loss.as_ref(), &data, args.saving)?;
     report(&run, &model, &data, args.json)

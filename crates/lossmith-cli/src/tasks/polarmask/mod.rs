@@ -15,6 +15,7 @@ use lossmith_data::coco::Coco;
 use lossmith_data::instance_set::{self, InstanceSet, Part, Source};
 use serde::{Deserialize, Serialize};
 
+use crate::ranges::{self, MADE, Range, SEED, SHARE, key};
 use crate::recipe::{self, Presets};
 use crate::study::Identity;
 use crate::tasks::fingerprint::Fingerprint;
@@ -115,11 +116,35 @@ impl Common {
         recipe.network.rays = self.rays.unwrap_or(recipe.network.rays);
         recipe.train.epochs = self.epochs.unwrap_or(recipe.train.epochs);
         recipe.train.seed = self.seed.unwrap_or(recipe.train.seed);
+        recipe.check("")?;
         Ok(recipe)
     }
 }
 
+const RANGES: &[Range] = &[
+    key("made.train", MADE),
+    key("made.test", MADE),
+    ("made.side", 32.0, 4096.0),
+    ("network.rays", 3.0, 3600.0),
+    ("network.width", 32.0, 4096.0),
+    ("network.height", 32.0, 4096.0),
+    ("train.epochs", 1.0, 1e6),
+    ("train.steps", 0.0, 1e8),
+    ("train.batch", 1.0, 256.0),
+    ("train.rate", 1e-12, 10.0),
+    key("train.seed", SEED),
+    key("detect.least", SHARE),
+    ("detect.per_level", 1.0, 1e6),
+    key("detect.iou", SHARE),
+    ("detect.most", 1.0, 1e6),
+];
+
 impl Recipe {
+    /// Checks what the types do not say; `prefix` is where the recipe stands in that of a search.
+    pub fn check(&self, prefix: &str) -> anyhow::Result<()> {
+        ranges::check(self, prefix, &[RANGES])
+    }
+
     /// The data that it names.
     pub fn data(&self) -> anyhow::Result<InstanceSet> {
         let path = Path::new(&self.data);

@@ -53,6 +53,7 @@ impl SlotTask for Detector {
     }
 
     fn open(recipe: SlotRecipe<Recipe>, folder: Option<&Path>) -> anyhow::Result<Self> {
+        recipe.task.check("task.")?;
         let mut here = recipe.task.clone();
         if let Some(folder) = folder {
             here.data = folder.display().to_string();

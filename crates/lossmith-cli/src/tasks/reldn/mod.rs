@@ -19,6 +19,7 @@ use lossmith::loss::{Spec, split_list};
 use lossmith_burn::reldn::{Optimizer, Sampling, Settings};
 use serde::{Deserialize, Serialize};
 
+use crate::ranges::{self, MADE, Range, SEED, SHARE, key};
 use crate::recipe::{self, Presets};
 use crate::study::Identity;
 use crate::tasks;
@@ -148,8 +149,38 @@ impl Common {
     }
 }
 
+const RANGES: &[Range] = &[
+    key("seed", SEED),
+    key("data.train", MADE),
+    key("data.test", MADE),
+    ("data.noise", 0.0, 10.0),
+    ("data.clutter", 0.0, 50.0),
+    key("data.validation", SHARE),
+    ("model.prior", 0.0, 1e6),
+    ("model.spatial", 1.0, 8192.0),
+    ("model.hidden", 1.0, 8192.0),
+    ("model.width", 1.0, 8192.0),
+    ("model.side", 32.0, 4096.0),
+    ("model.channels", 1.0, 8192.0),
+    ("sampling.related", 0.0, 1e6),
+    ("sampling.total", 1.0, 1e6),
+    ("sampling.nodes", 0.0, 1e6),
+    ("train.epochs", 1.0, 1e6),
+    ("train.batch", 1.0, 4096.0),
+    ("train.rate", 1e-12, 10.0),
+    key("train.table", SHARE),
+    key("train.decay", SHARE),
+    ("compare.seeds", 2.0, 1e3),
+    ("compare.scenes_steps", 1.0, 1e6),
+];
+
 impl Recipe {
     pub fn check(&self) -> anyhow::Result<()> {
+        self.check_as("")
+    }
+
+    /// The same; `prefix` is where the recipe stands in that of a search.
+    pub fn check_as(&self, prefix: &str) -> anyhow::Result<()> {
         self.loss()?;
         let t = &self.train;
         for (key, value) in
@@ -178,7 +209,7 @@ impl Recipe {
             "recipe: model.prior: expected a number of at least 0, found {prior}"
         );
         anyhow::ensure!((0.0..=1.0).contains(&t.decay), "recipe: train.decay: expected 0 to 1, found {}", t.decay);
-        Ok(())
+        ranges::check(self, prefix, &[RANGES])
     }
 
     /// The loss of the recipe.

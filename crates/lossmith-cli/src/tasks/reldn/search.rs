@@ -37,7 +37,7 @@ impl SlotTask for Ranker {
     fn name_data(_: &mut Recipe, _: &str) {}
 
     fn open(recipe: SlotRecipe<Recipe>, folder: Option<&Path>) -> anyhow::Result<Self> {
-        recipe.task.check()?;
+        recipe.task.check_as("task.")?;
         let place = Place { data: folder.map(Path::to_owned), ..Place::default() };
         let mut data = Data::read(&place, &recipe.task, recipe.task.seed)?;
         let name = folder.map_or_else(|| "holds".to_owned(), |folder| folder.display().to_string());

@@ -7,12 +7,14 @@ use lossmith_search::space::Space;
 use lossmith_search::trial::{End, Outcome, Trial};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use toml::{Table, Value};
 
 use super::recipe::{CmaEs, Compare, Search, Sections, Taylor};
 use super::{Arena, New, Options};
 use crate::interrupt;
 use crate::output::Answer;
+use crate::ranges::{self, Range};
 use crate::recipe::{self, Presets};
 use crate::tasks::Judge;
 use crate::tasks::fingerprint::Fingerprint;
@@ -157,7 +159,7 @@ pub fn run<T: SlotTask>(args: &Args) -> anyhow::Result<Answer> {
         space,
         rivals: vec![T::LOSS.to_owned()],
         metric: task.metric(),
-        sections: recipe.sections(steps as u32, rate)?,
+        sections: recipe.sections(steps, rate)?,
         conditions: serde_json::to_string(&recipe.task)?,
     };
     super::run(&arena, &args.options, resumed, New { out: args.out.as_deref(), data: folder.as_deref() }, args.json)
@@ -245,6 +247,8 @@ impl<R: DeserializeOwned> SlotRecipe<R> {
     }
 }
 
+const RANGES: &[Range] = &[("slot.range", -1e30, 1e30), ("slot.validation", 0.0, 1.0)];
+
 impl<R> SlotRecipe<R> {
     /// The formulas of the slot.
     pub fn space<T: SlotTask>(&self) -> anyhow::Result<Space> {
@@ -257,7 +261,15 @@ impl<R> SlotRecipe<R> {
     }
 
     /// The sections, with the task's full training.
-    pub fn sections(&self, steps: u32, rate: f64) -> anyhow::Result<Sections> {
+    pub fn sections(&self, steps: usize, rate: f64) -> anyhow::Result<Sections> {
+        let most = ranges::STEPS[1] as usize;
+        ensure!(steps <= most, "recipe: task: a full training of {steps} steps; expected at most {most}");
+        let steps = steps as u32;
+        let Self { seed, slot, search, taylor, cma_es, compare, task: _ } = self;
+        let own = json!({
+            "seed": seed, "slot": slot, "search": search, "taylor": taylor, "cma_es": cma_es, "compare": compare
+        });
+        ranges::check(&own, "", &[ranges::SEARCH, RANGES])?;
         ensure!(
             self.search.genome == super::recipe::Genome::Tree,
             "search.genome: a slot takes trees; Taylor polynomials are losses over classes"
