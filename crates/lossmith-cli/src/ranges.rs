@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 /// What a key may hold, each number of a list by itself: the least and the greatest.
-pub type Range = (&'static str, f64, f64);
+pub type Limits = (&'static str, f64, f64);
 
 /// Seeds are counted on from, so they end before the largest number.
 pub const SEED: [f64; 2] = [0.0, 9e18];
@@ -23,12 +23,12 @@ const REPLICATES: [f64; 2] = [1.0, 1e3];
 const SIGMA: [f64; 2] = [1e-9, 1e3];
 
 /// A key with one of the ranges above.
-pub const fn key(key: &'static str, [least, most]: [f64; 2]) -> Range {
+pub const fn key(key: &'static str, [least, most]: [f64; 2]) -> Limits {
     (key, least, most)
 }
 
 /// The sections of a search, and the seed.
-pub const SEARCH: &[Range] = &[
+pub const SEARCH: &[Limits] = &[
     key("seed", SEED),
     ("search.population", 2.0, 1e5),
     key("search.generations", GENERATIONS),
@@ -63,11 +63,11 @@ pub const SEARCH: &[Range] = &[
 ///
 /// # Errors
 /// Names the key, its range and what was found.
-pub fn check(recipe: &impl Serialize, prefix: &str, tables: &[&[Range]]) -> anyhow::Result<()> {
+pub fn check(recipe: &impl Serialize, prefix: &str, tables: &[&[Limits]]) -> anyhow::Result<()> {
     walk(&serde_json::to_value(recipe)?, String::new(), prefix, tables)
 }
 
-fn walk(value: &Value, path: String, prefix: &str, tables: &[&[Range]]) -> anyhow::Result<()> {
+fn walk(value: &Value, path: String, prefix: &str, tables: &[&[Limits]]) -> anyhow::Result<()> {
     match value {
         Value::Object(map) => map.iter().try_for_each(|(key, value)| {
             let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
@@ -110,7 +110,7 @@ mod tests {
             steps: u64,
             rates: Vec<f64>,
         }
-        let table: &[Range] = &[key("train.steps", STEPS), key("train.rates", RATE)];
+        let table: &[Limits] = &[key("train.steps", STEPS), key("train.rates", RATE)];
         let check = |steps, rates: &[f64]| {
             let recipe = Recipe { name: "a", train: Train { steps, rates: rates.to_vec() } };
             check(&recipe, "task.", &[table]).map_err(|e| e.to_string())

@@ -479,7 +479,12 @@ mod tests {
     #[test]
     fn a_mirrors_password_is_not_repeated() {
         let folder = tempfile::tempdir().unwrap();
-        for mirror in ["http://ada:hunter2@127.0.0.1:1/x", "http://ada:hun/ter2@127.0.0.1:1", "ada:hunter2@here", "ht!p://a:hunter2@b"] {
+        for mirror in [
+            "http://ada:hunter2@127.0.0.1:1/x",
+            "http://ada:hun/ter2@127.0.0.1:1",
+            "ada:hunter2@here",
+            "ht!p://a:hunter2@b",
+        ] {
             let message = SET.fetch(&[mirror.to_owned()], folder.path(), &mut |_| ()).unwrap_err().to_string();
             assert!(!message.contains("hunter2") && !message.contains("ter2@"), "{message}");
         }

@@ -267,7 +267,9 @@ fn check(network: &Network, data: Data<'_>, recipe: &Recipe, candidates: &[Candi
     }
     let (shift, side) = (recipe.augment.shift, network.input.height.min(network.input.width));
     if shift > 0 && shift >= side {
-        return Err(NetsError::Recipe(format!("augment.shift: expected less than the images' side of {side}, found {shift}")));
+        return Err(NetsError::Recipe(format!(
+            "augment.shift: expected less than the images' side of {side}, found {shift}"
+        )));
     }
     for (name, value) in [("steps", recipe.steps), ("batch", recipe.batch)] {
         if value == 0 {

@@ -100,7 +100,13 @@ mod tests {
             stage: 3,
             finished: false,
             trials: [("done".to_owned(), 240), ("running".to_owned(), 1)].into(),
-            leases: vec![Running { trial: "3.7".into(), worker: "ada:12:0".into(), attempt: 2, lost: 1, lease_seconds: 41.3 }],
+            leases: vec![Running {
+                trial: "3.7".into(),
+                worker: "ada:12:0".into(),
+                attempt: 2,
+                lost: 1,
+                lease_seconds: 41.3,
+            }],
             failures: vec![Failure {
                 trial: "3.7".into(),
                 worker: "bob:9:1".into(),

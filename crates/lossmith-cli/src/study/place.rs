@@ -47,11 +47,7 @@ impl Place {
     ///
     /// # Errors
     /// Another study than the run's, or a password that is missing; as [`Place::shared`].
-    pub fn shared_again(
-        &self,
-        begun: Option<&str>,
-        identity: &Identity,
-    ) -> anyhow::Result<Option<PostgresStudy>> {
+    pub fn shared_again(&self, begun: Option<&str>, identity: &Identity) -> anyhow::Result<Option<PostgresStudy>> {
         let address = match (self.address()?, begun) {
             (None, None) => return Ok(None),
             (Some(address), None) => {

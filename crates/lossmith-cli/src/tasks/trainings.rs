@@ -66,6 +66,13 @@ pub fn check_losses(names: &[impl AsRef<str>]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Checks how often each loss is trained, and the level that decides.
+pub fn check_seeds(seeds: u64, alpha: f64) -> anyhow::Result<()> {
+    ensure!((2..=1000).contains(&seeds), "--seeds: expected 2 to 1000, found {seeds}");
+    ensure!(alpha > 0.0 && alpha < 1.0, "--alpha: expected a number between 0 and 1, found {alpha}");
+    Ok(())
+}
+
 /// The trainings of a run, and what came of each that is done.
 pub struct Trainings<T> {
     run: Run,

@@ -112,9 +112,13 @@ impl<'a> Parts<'a> {
 
     /// With `***` for the password.
     fn shown(&self) -> String {
-        let login = self.login.map_or_else(String::new, |(user, password)| {
-            if password { format!("{user}:***@") } else { format!("{user}@") }
-        });
+        let login =
+            self.login.map_or_else(
+                String::new,
+                |(user, password)| {
+                    if password { format!("{user}:***@") } else { format!("{user}@") }
+                },
+            );
         let shown = |pair: &&str| match pair.split_once('=').map(|(key, _)| decoded(key)) {
             // The library takes no other spelling of it.
             Some(key) if key == "password" => "password=***".to_owned(),

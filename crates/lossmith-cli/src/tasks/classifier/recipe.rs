@@ -5,7 +5,7 @@ use lossmith_nets::Precision;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::ranges::{self, MADE, RATE, Range, SHARE, STEPS, key};
+use crate::ranges::{self, Limits, MADE, RATE, SHARE, STEPS, key};
 use crate::recipe::Presets;
 use crate::tasks::search::recipe::{CmaEs, Compare, Search, Sections, Taylor, positive, share};
 
@@ -61,7 +61,7 @@ fn precision<'de, D: Deserializer<'de>>(found: D) -> Result<Precision, D::Error>
     name.parse().map_err(|e| D::Error::custom(format!("train.precision: {e}")))
 }
 
-const RANGES: &[Range] = &[
+const RANGES: &[Limits] = &[
     ("data.validation", 1.0, 1e7),
     key("data.digits_train", MADE),
     key("data.digits_test", MADE),

@@ -69,14 +69,17 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
         }
     }
     let (figures, diverged) = with_zeros(&outcomes);
-    let column = |at: usize| figures.iter().map(|of_loss| of_loss.iter().map(|f: &[f64; 2]| f[at]).collect());
-    let (recalls, nodes): (Vec<Vec<f64>>, Vec<Vec<f64>>) = (column(0).collect(), column(1).collect());
+    let column = |at: usize| -> Vec<Vec<f64>> {
+        figures.iter().map(|of_loss| of_loss.iter().map(|f: &[f64; 2]| f[at]).collect()).collect()
+    };
+    let (recalls, nodes) = (column(0), column(1));
     let verdict = Verdict::new(&losses, &recalls, 0.05)?;
     if args.common.json {
         let lists: Vec<_> = losses.iter().zip(recalls.iter().zip(&nodes)).collect();
         output::print_json(&json!({"cut": k, "recall_and_nodes": lists, "diverged": diverged, "verdict": verdict}))?;
     } else {
-        let mut table = Table::new(["loss".to_owned(), format!("R@{k}"), "sd".into(), "nodes right".into(), "diverged".into()]);
+        let mut table =
+            Table::new(["loss".to_owned(), format!("R@{k}"), "sd".into(), "nodes right".into(), "diverged".into()]);
         for ((name, diverged), (recall, nodes)) in losses.iter().zip(diverged).zip(recalls.iter().zip(&nodes)) {
             let number = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| format!("{v:.4}"));
             let cells = [number(mean(recall)), number(sd(recall)), number(mean(nodes)), diverged.to_string()];

@@ -10,8 +10,8 @@ use lossmith_data::make::hubs;
 use lossmith_data::node_graphs::NodeGraphs;
 use serde::{Deserialize, Serialize};
 
-use crate::commands::read_loss;
-use crate::ranges::{self, MADE, Range, SEED, SHARE, key};
+use crate::commands::loss_text;
+use crate::ranges::{self, Limits, MADE, SEED, SHARE, key};
 use crate::recipe::{self, Presets};
 
 /// The loss of the catalogue that the agents are trained by.
@@ -109,7 +109,7 @@ impl Common {
     pub fn recipe(&self, loss: Option<&str>) -> anyhow::Result<Recipe> {
         let mut recipe: Recipe = recipe::load(PRESETS, &self.recipe, &self.set)?;
         let train = &mut recipe.train;
-        train.loss = loss.map_or_else(|| train.loss.clone(), str::to_owned);
+        train.loss = loss_text(loss.unwrap_or(&train.loss))?;
         train.reward = self.reward.clone().unwrap_or_else(|| train.reward.clone());
         train.critic = self.critic.clone().unwrap_or_else(|| train.critic.clone());
         train.epochs = self.epochs.unwrap_or(train.epochs);
@@ -124,7 +124,7 @@ impl Common {
     }
 }
 
-const RANGES: &[Range] = &[
+const RANGES: &[Limits] = &[
     key("seed", SEED),
     ("seeds", 1.0, 1e3),
     key("data.confusion", SHARE),
@@ -242,7 +242,7 @@ fn named(loss: &str) -> anyhow::Result<(Objective, Option<Expr>)> {
     if !loss.starts_with(CRITIC) {
         anyhow::bail!("--loss: {wanted}, found '{loss}'");
     }
-    let Spec::Named(arguments) = read_loss(loss)? else { anyhow::bail!("--loss: {wanted}, found '{loss}'") };
+    let Spec::Named(arguments) = Spec::parse(loss)? else { anyhow::bail!("--loss: {wanted}, found '{loss}'") };
     let objective = policy(&arguments.word("reward"), arguments.choice("critic"))?;
     Ok((objective, arguments.kernel("surrogate").cloned()))
 }

@@ -67,8 +67,8 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
 
     let settings = recipe.settings(&recipe.train.loss, recipe.seed)?;
     let log = Log::open(&run, args.resume.is_some());
-    let [first, second] = train(&run, &session, &recipe.train.loss, settings, log)
-        .map_err(|e| how_to_go_on(e, COMMAND, run.folder()))?;
+    let [first, second] =
+        train(&run, &session, &recipe.train.loss, settings, log).map_err(|e| how_to_go_on(e, COMMAND, run.folder()))?;
     let outcomes =
         [("stage 1", session.outcome(&first, Given::Boxes)?), ("stage 2", session.outcome(&second, Given::Boxes)?)];
     let found = json!({"run": run.folder(), "ceilings": ceilings(&data.about),

@@ -11,7 +11,7 @@ use crate::commands::read_losses;
 use crate::interrupt::{self, Interrupted};
 use crate::output::{self, Answer, Table};
 use crate::recipe;
-use crate::tasks::trainings::{Kept, Trainings, check_losses, with_zeros};
+use crate::tasks::trainings::{Kept, Trainings, check_losses, check_seeds, with_zeros};
 
 const COMMAND: &str = "compare embedding";
 
@@ -53,6 +53,7 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     let losses = specs.iter().map(|s| Ok(s.build()?)).collect::<anyhow::Result<Vec<_>>>()?;
     let names: Vec<String> = specs.iter().map(ToString::to_string).collect();
     check_losses(&names)?;
+    check_seeds(args.seeds, args.alpha)?;
     let recipe = args.kept.recipe(COMMAND, || {
         let mut recipe: EmbeddingRecipe = recipe::load(PRESETS, &args.recipe, &args.set)?;
         if let Some(data) = &args.data {
@@ -83,9 +84,7 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     if args.json {
         let values: serde_json::Map<String, serde_json::Value> =
             names.iter().zip(&values).map(|(name, v)| ((*name).to_owned(), json!(v))).collect();
-        output::print_json(
-            &json!({ "metric": "sbd", "values": values, "diverged": diverged, "verdict": verdict }),
-        )?;
+        output::print_json(&json!({ "metric": "sbd", "values": values, "diverged": diverged, "verdict": verdict }))?;
         return Ok(Answer::Yes);
     }
     let mut table = Table::new(["loss", "mean SBD", "sd", "diverged"]);

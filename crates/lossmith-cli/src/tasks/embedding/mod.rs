@@ -15,7 +15,7 @@ use lossmith_data::label_images::{self, LabelledSet, Sample};
 use lossmith_data::make::scenes::{Kind, Scenes};
 use serde::{Deserialize, Serialize};
 
-use crate::ranges::{self, MADE, Range, SEED, STEPS, key};
+use crate::ranges::{self, Limits, MADE, SEED, STEPS, key};
 use crate::recipe::Presets;
 use crate::run::Run;
 use crate::study::Identity;
@@ -55,7 +55,7 @@ pub struct Made {
     pub test: usize,
 }
 
-const RANGES: &[Range] = &[
+const RANGES: &[Limits] = &[
     key("made.train", MADE),
     key("made.test", MADE),
     ("model.dim", 1.0, 64.0),

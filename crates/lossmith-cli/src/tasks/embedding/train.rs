@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use indicatif::{ProgressBar, ProgressStyle};
-use lossmith::loss::Loss;
+use lossmith::loss::{Loss, Spec};
 use lossmith::metric::instances::{Mode, Overlaps, Scores, Summary};
 use lossmith_burn::embedding::{Cluster, Given, Model, Step, train_from};
 use lossmith_data::label_images::{self, LabelledSet, Sample};
 use serde_json::json;
 
 use super::{EmbeddingRecipe, PRESETS, WEIGHTS, check_loss, data, identity, open};
-use crate::commands::read_loss;
+use crate::commands::{loss_text, read_loss};
 use crate::interrupt;
 use crate::output::{self, Answer, Table};
 use crate::recipe;
@@ -75,10 +75,10 @@ impl Args {
         if let Some(data) = &self.data {
             recipe.data.clone_from(data);
         }
-        if let Some(loss) = &self.loss {
-            // The text in the run must not depend on a file that may change.
-            recipe.loss = read_loss(loss)?.to_string();
-        }
+        recipe.loss = match &self.loss {
+            Some(loss) => read_loss(loss)?.to_string(),
+            None => loss_text(&recipe.loss)?,
+        };
         recipe.model.dim = self.dim.unwrap_or(recipe.model.dim);
         recipe.model.seed = self.seed.unwrap_or(recipe.model.seed);
         recipe.model.steps = self.steps.unwrap_or(recipe.model.steps);
@@ -92,7 +92,7 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     }
     let mut recipe = args.recipe()?;
     recipe.check("")?;
-    let loss = read_loss(&recipe.loss)?;
+    let loss = Spec::parse(&recipe.loss)?;
     check_loss(&loss)?;
     let loss = loss.build()?;
     let data = data(&recipe)?;
@@ -118,7 +118,7 @@ fn go_on(folder: &Path, args: &Args) -> anyhow::Result<Answer> {
         tracing::info!("{}: the training is finished", folder.display());
         open(&run)?
     } else {
-        trained(&run, &recipe, read_loss(&recipe.loss)?.build()?.as_ref(), &data, args.saving)?
+        trained(&run, &recipe, Spec::parse(&recipe.loss)?.build()?.as_ref(), &data, args.saving)?
     };
     report(&run, &model, &data, args.json)
 }

@@ -14,7 +14,7 @@ use crate::commands::read_loss;
 use crate::interrupt;
 use crate::output::{self, Answer, Table};
 use crate::run::Run;
-use crate::tasks::trainings::{Kept, Trainings, check_losses, with_zeros};
+use crate::tasks::trainings::{Kept, Trainings, check_losses, check_seeds, with_zeros};
 
 const COMMAND: &str = "compare polarmask";
 
@@ -48,6 +48,7 @@ const SMOOTH_L1: &str = "smooth-l1-rays(scale=0.3)";
 
 pub fn run(args: &Args) -> anyhow::Result<Answer> {
     let losses = losses(&args.losses)?;
+    check_seeds(args.seeds, args.alpha)?;
     let recipe = args.kept.recipe(COMMAND, || args.common.recipe())?;
     for loss in &losses {
         Criterion::new(&Spec::parse(loss)?, Centerness::Hard, recipe.network.rays)?;
@@ -105,11 +106,7 @@ fn compare(
 }
 
 /// The scores of a training by this recipe on the data that it names, done now unless it was before.
-pub fn trained(
-    trainings: &mut Trainings<Scores>,
-    name: &str,
-    recipe: &Recipe,
-) -> anyhow::Result<Option<Scores>> {
+pub fn trained(trainings: &mut Trainings<Scores>, name: &str, recipe: &Recipe) -> anyhow::Result<Option<Scores>> {
     trainings.outcome(&format!("{name}, seed {}", recipe.train.seed), || {
         let data = recipe.data()?;
         let stop = || if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };

@@ -15,7 +15,7 @@ use lossmith_data::coco::Coco;
 use lossmith_data::instance_set::{self, InstanceSet, Part, Source};
 use serde::{Deserialize, Serialize};
 
-use crate::ranges::{self, MADE, Range, SEED, SHARE, key};
+use crate::ranges::{self, Limits, MADE, SEED, SHARE, key};
 use crate::recipe::{self, Presets};
 use crate::study::Identity;
 use crate::tasks::fingerprint::Fingerprint;
@@ -121,7 +121,7 @@ impl Common {
     }
 }
 
-const RANGES: &[Range] = &[
+const RANGES: &[Limits] = &[
     key("made.train", MADE),
     key("made.test", MADE),
     ("made.side", 32.0, 4096.0),
@@ -169,11 +169,7 @@ impl Recipe {
     }
 
     /// Adds data, and the weights that a training begins with, to a checksum.
-    pub fn digest<'a>(
-        &self,
-        print: &mut Fingerprint,
-        parts: impl IntoIterator<Item = &'a Part>,
-    ) -> anyhow::Result<()> {
+    pub fn digest<'a>(&self, print: &mut Fingerprint, parts: impl IntoIterator<Item = &'a Part>) -> anyhow::Result<()> {
         for part in parts {
             print.json(&part.truth)?;
             part.pictures.iter().try_for_each(|picture| add_picture(print, picture))?;

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::model::{About, Model, begin_from};
 use super::score::{Scores, score, surest};
 use super::{Common, Recipe};
-use crate::commands::read_loss;
+use crate::commands::{loss_text, read_loss};
 use crate::output::{self, Answer, Table};
 use crate::plot::{Axis, Chart, Series};
 use crate::run::Run;
@@ -57,10 +57,10 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
         return go_on(folder, args);
     }
     let mut recipe = args.common.recipe()?;
-    if let Some(loss) = &args.loss {
-        // The text in the run must not depend on a file that may change.
-        recipe.train.loss = read_loss(loss)?.to_string();
-    }
+    recipe.train.loss = match &args.loss {
+        Some(loss) => read_loss(loss)?.to_string(),
+        None => loss_text(&recipe.train.loss)?,
+    };
     let data = recipe.data()?;
     recipe.warn_of_unlabelled()?;
     let session = Session::new(&recipe, &data)?;

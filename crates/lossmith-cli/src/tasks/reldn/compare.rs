@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{By, Common, Data, Figures, Place, Recipe, Session, identity, losses};
 use crate::interrupt;
 use crate::output::{self, Answer, Table};
-use crate::tasks::trainings::{Kept, Trainings, check_losses, with_zeros};
+use crate::tasks::trainings::{Kept, Trainings, check_losses, check_seeds, with_zeros};
 
 const COMMAND: &str = "compare reldn";
 
@@ -49,6 +49,8 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
     recipe.compare.seeds = args.seeds.unwrap_or(recipe.compare.seeds);
     let losses = losses(&args.losses, &recipe.train.variant)?;
     check_losses(&losses.iter().map(|(name, _)| name).collect::<Vec<_>>())?;
+    check_seeds(recipe.compare.seeds, args.alpha)?;
+    losses.iter().try_for_each(|(_, loss)| loss.build().map(drop))?;
     if let Some(folder) = &args.kept.resume {
         let of_run: Recipe = args.kept.recipe(COMMAND, || Ok(recipe.clone()))?;
         anyhow::ensure!(of_run == recipe, "--resume {}: its recipe is another than this command's", folder.display());

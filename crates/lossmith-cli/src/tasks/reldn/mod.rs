@@ -19,7 +19,8 @@ use lossmith::loss::{Spec, split_list};
 use lossmith_burn::reldn::{Optimizer, Sampling, Settings};
 use serde::{Deserialize, Serialize};
 
-use crate::ranges::{self, MADE, Range, SEED, SHARE, key};
+use crate::commands::loss_text;
+use crate::ranges::{self, Limits, MADE, SEED, SHARE, key};
 use crate::recipe::{self, Presets};
 use crate::study::Identity;
 use crate::tasks;
@@ -129,7 +130,7 @@ impl Common {
     /// The complete recipe, with the flags on top of it.
     pub fn recipe(&self, loss: Option<&str>) -> anyhow::Result<Recipe> {
         let mut recipe: Recipe = recipe::load(PRESETS, &self.recipe, &self.set)?;
-        recipe.train.loss = loss.map_or_else(|| recipe.train.loss.clone(), str::to_owned);
+        recipe.train.loss = loss_text(loss.unwrap_or(&recipe.train.loss))?;
         recipe.train.epochs = self.epochs.unwrap_or(recipe.train.epochs);
         recipe.model.modules = self.modules.clone().unwrap_or_else(|| recipe.model.modules.clone());
         recipe.seed = self.seed.unwrap_or(recipe.seed);
@@ -149,7 +150,7 @@ impl Common {
     }
 }
 
-const RANGES: &[Range] = &[
+const RANGES: &[Limits] = &[
     key("seed", SEED),
     key("data.train", MADE),
     key("data.test", MADE),
@@ -248,7 +249,7 @@ pub fn loss(text: &str, variant: &str) -> anyhow::Result<Spec> {
         return Ok(Spec::parse(&format!("graphical-contrastive(variant={variant}{})", absent.collect::<String>()))?);
     }
     let wanted = "--loss: expected a sum of l0, l1, l2 and l3, or graphical-contrastive(...) with its parameters";
-    match crate::commands::read_loss(text).context(wanted)? {
+    match Spec::parse(text).context(wanted)? {
         Spec::Named(arguments) if arguments.entry().name == "graphical-contrastive" => Ok(Spec::Named(arguments)),
         other => anyhow::bail!("{wanted}, found '{other}'"),
     }
@@ -256,7 +257,8 @@ pub fn loss(text: &str, variant: &str) -> anyhow::Result<Spec> {
 
 /// Losses with commas between them.
 pub fn losses(text: &str, variant: &str) -> anyhow::Result<Vec<(String, Spec)>> {
-    split_list(text).into_iter().map(|piece| Ok((piece.trim().to_owned(), loss(piece.trim(), variant)?))).collect()
+    let read = |piece: &str| anyhow::Ok((piece.to_owned(), loss(&loss_text(piece)?, variant)?));
+    split_list(text).into_iter().map(|piece| read(piece.trim())).collect()
 }
 
 #[cfg(test)]

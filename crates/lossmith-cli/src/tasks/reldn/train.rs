@@ -6,9 +6,9 @@ use lossmith_burn::reldn::{Progress, store};
 use serde_json::json;
 
 use super::{By, Common, Data, Figures, Session, identity};
+use crate::interrupt;
 use crate::output::{self, Answer, Table};
 use crate::run::Run;
-use crate::interrupt;
 
 /// The arguments of `train reldn`.
 #[derive(Debug, clap::Args)]

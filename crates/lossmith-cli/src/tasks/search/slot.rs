@@ -14,7 +14,7 @@ use super::recipe::{CmaEs, Compare, Search, Sections, Taylor};
 use super::{Arena, New, Options};
 use crate::interrupt;
 use crate::output::Answer;
-use crate::ranges::{self, Range};
+use crate::ranges::{self, Limits};
 use crate::recipe::{self, Presets};
 use crate::tasks::Judge;
 use crate::tasks::fingerprint::Fingerprint;
@@ -247,7 +247,7 @@ impl<R: DeserializeOwned> SlotRecipe<R> {
     }
 }
 
-const RANGES: &[Range] = &[("slot.range", -1e30, 1e30), ("slot.validation", 0.0, 1.0)];
+const RANGES: &[Limits] = &[("slot.range", -1e30, 1e30), ("slot.validation", 0.0, 1.0)];
 
 impl<R> SlotRecipe<R> {
     /// The formulas of the slot.
