@@ -43,19 +43,21 @@ fn of_login(text: &str) -> Vec<&str> {
         let port = rest.split(['/', '?', '#']).next().unwrap_or_default();
         found.extend((port.parse::<u16>().is_err()).then_some(port));
     }
-    // Its parts too: a parser that goes wrong quotes the part that it cannot read.
-    let parts = found.last().map(|longest| longest.split(['@', '/', '#', '?'])).into_iter().flatten();
-    found.extend(parts.collect::<Vec<_>>());
+    // Its end too: a parser that takes a sign within it for the end of the login quotes what follows.
+    let end = found.last().and_then(|longest| longest.rsplit(['@', '/', '#', '?']).next());
+    found.extend(end);
     found
 }
 
 /// The values of parameters that are called a password, however the name is written.
 fn of_parameters(text: &str) -> impl Iterator<Item = &str> {
-    text.split(['?', '&', ' ', ';']).filter_map(|pair| {
-        let (key, value) = pair.split_once('=')?;
-        let key = decoded(key).to_ascii_lowercase();
-        (key.ends_with("password") || key.ends_with("passwd")).then_some(value)
-    })
+    let pairs = text.split(['?', '&', ' ', ';']);
+    pairs.flat_map(|pair| pair.match_indices('=').map(move |(at, _)| (&pair[..at], &pair[at + 1..]))).filter_map(
+        |(key, value)| {
+            let key = decoded(key).to_ascii_lowercase();
+            (key.ends_with("password") || key.ends_with("passwd")).then_some(value)
+        },
+    )
 }
 
 fn decoded(text: &str) -> String {
@@ -77,6 +79,7 @@ mod tests {
             "postgres://ada@db/loss?PassWord=hunter2&x=1",
             "postgres://ada@db/loss?pass%77ord=%68unter2",
             "host=db password=hunter2",
+            "--json=postgres://ada@db/loss%3Fpassword=hunter2",
             "ada:hunter2@db",
             "https://ada:hunter2@mirror/mnist",
             "mirrors.mnist=[\"http://ada:hunter2@mirror\"]",

@@ -103,6 +103,10 @@ impl<'a> Parts<'a> {
             None => (text, None),
         };
         let login = (place > scheme).then(|| &text[scheme..place - 1]);
+        // What looks like the rest of an address before its `@` may belong behind it, and the other way round.
+        if login.is_some_and(|login| login.contains(['/', '?', '#'])) {
+            return None;
+        }
         let login = login.map(|login| login.split_once(':').map_or((login, false), |(user, _)| (user, true)));
         let (place, query) = url[place..].split_once('?').unwrap_or((&url[place..], ""));
         let parameters = query.split('&').filter(|pair| !pair.is_empty()).collect();
