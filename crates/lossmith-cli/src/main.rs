@@ -8,10 +8,12 @@ mod output;
 #[allow(dead_code, unused_imports)]
 mod plot;
 mod progress;
+mod ranges;
 mod recipe;
 mod report;
 mod reproduce;
 mod run;
+mod secrets;
 mod study;
 mod tasks;
 
@@ -20,17 +22,29 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::output::Answer;
+use crate::secrets::Secrets;
 
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
+    let cli = args::Cli::try_parse().unwrap_or_else(|e| refuse(&e));
     output::start_logging(cli.verbose, cli.quiet);
     match commands::run(cli) {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
         Err(e) if output::is_closed_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("error: {e:#}");
+            eprintln!("error: {}", Secrets::of_command_line().hide(&format!("{e:#}")));
             ExitCode::from(2)
         }
     }
+}
+
+/// Says what is wrong with the command line, without the passwords in it.
+fn refuse(error: &clap::Error) -> ! {
+    let said = error.to_string();
+    let hidden = Secrets::of_command_line().hide(&said);
+    if hidden == said {
+        error.exit();
+    }
+    eprint!("{hidden}");
+    std::process::exit(error.exit_code())
 }

@@ -5,6 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
+use crate::study::Identity;
+
+/// What the run began with.
+const IDENTITY: &str = "identity.json";
+
 /// A run's folder.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -37,6 +42,56 @@ impl Run {
             }
         }
         unreachable!("the numbers do not end")
+    }
+
+    /// Makes the folder of a new run, with its recipe, and with all that must be the same where it goes on.
+    pub fn begin(named: Option<&Path>, name: &str, identity: &Identity) -> anyhow::Result<Self> {
+        let run = Self::create(named, name)?;
+        run.keep(identity)?;
+        Ok(run)
+    }
+
+    /// Writes the recipe, and with it all that must be the same where the run goes on.
+    pub fn keep(&self, identity: &Identity) -> anyhow::Result<()> {
+        self.write("recipe.toml", identity.recipe.as_bytes())?;
+        self.write_json(IDENTITY, identity).map(drop)
+    }
+
+    /// Removes the folder of a run that never came to hold anything.
+    pub fn remove_if_empty(&self) {
+        // Of a folder that holds something, or that a system does not give away, nothing is lost.
+        let _ = fs::remove_dir(&self.folder);
+    }
+
+    /// Opens a run to go on with it: one of `command`, begun by this program, whose recipe nobody has changed. Its data are still to be
+    /// checked: see [`check`](Self::check).
+    pub fn resume(folder: &Path, command: &str) -> anyhow::Result<(Self, Identity)> {
+        let run = Self::open(folder)?;
+        let began = run.identity()?;
+        // A search's identity names its slot too.
+        if began.task != command && !began.task.starts_with(&format!("{command} ")) {
+            bail!("--resume {}: this is a run of `{}`, not of `{command}`", folder.display(), began.task);
+        }
+        run.check(&Identity { recipe: run.read("recipe.toml")?, ..began.by_this_program() })?;
+        Ok((run, began))
+    }
+
+    /// Checks that what goes on in this run is what it began with.
+    ///
+    /// # Errors
+    /// Names the part that differs: program, task, data, recipe or arithmetic.
+    pub fn check(&self, mine: &Identity) -> anyhow::Result<()> {
+        self.identity()?.check_resumed(mine).with_context(|| format!("--resume {}", self.folder.display()))
+    }
+
+    fn identity(&self) -> anyhow::Result<Identity> {
+        if !self.path(IDENTITY).is_file() {
+            bail!(
+                "--resume {}: it has no {IDENTITY}, so it was killed before it began, or an older program began it; begin a new run with --out",
+                self.folder.display()
+            );
+        }
+        self.read_json(IDENTITY)
     }
 
     /// An existing run.

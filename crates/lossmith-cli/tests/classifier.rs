@@ -168,6 +168,27 @@ fn bad_input_is_one_clear_message() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "a refused command left something behind");
 }
 
+/// A run may come from somebody else.
+#[test]
+fn a_foreign_run_neither_opens_files_nor_breaks_what_is_exported() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    fs::write(&secret, "my own words").unwrap();
+    let name = "run-\u{202e}oof\u{2066}\u{2028}";
+    let run = folder.path().join(name);
+    fs::create_dir(&run).unwrap();
+    fs::write(run.join("recipe.toml"), "").unwrap();
+    fs::write(run.join("found.loss"), format!("@{}\n", secret.display())).unwrap();
+    let message = refusal(folder.path(), &["export", name, "--to", "pytorch"]);
+    assert!(message.contains("found.loss") && !message.contains("my own words"), "{message}");
+    fs::write(run.join("found.loss"), "-x*log(y)\n").unwrap();
+    for language in ["pytorch", "jax", "burn", "latex"] {
+        let source = stdout(folder.path(), &["export", name, "--to", language]);
+        assert!(source.contains("the search in run-"), "{source}");
+        assert!(!source.contains(['\u{202e}', '\u{2066}', '\u{2028}']), "{source}");
+    }
+}
+
 #[test]
 fn a_closed_pipe_is_no_error() {
     let folder = tempfile::tempdir().unwrap();

@@ -88,6 +88,16 @@ fn compare_says_who_is_better_and_goes_on_where_it_was_stopped() {
 }
 
 #[test]
+fn a_loss_that_diverges_is_an_outcome_of_a_comparison() {
+    let folder = tempfile::tempdir().unwrap();
+    let losses = "cmat, counterfactual-critic(surrogate=\"a*exp(exp(-99*l))\")";
+    let compare = ["compare", "cmat", "--losses", losses, "--seeds", "2", "--json"];
+    let new = [&["--set", "data.train=16", "--set", "data.test=6"], &TINY[..]].concat();
+    let found = json(&comparison::goes_on(&compare, &new, folder.path()));
+    assert_eq!(found["diverged"], serde_json::json!([0, 2]), "{found}");
+}
+
+#[test]
 fn annotations_train_and_reproduce() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();

@@ -116,6 +116,19 @@ fn losses_are_compared_in_pairs_and_a_stopped_comparison_goes_on() {
 }
 
 #[test]
+fn a_loss_that_diverges_is_an_outcome_of_a_comparison() {
+    let folder = tempfile::tempdir().unwrap();
+    let losses = "discriminative, discriminative(pull=\"exp(exp(99*d))\")";
+    let compare = ["compare", "embedding", "--losses", losses, "--seeds", "2", "--json"];
+    let new =
+        [&["--data", "sticks", "--set", "made.train=6", "--set", "made.test=2", "--set", "model.steps=4"], &TINY[..]]
+            .concat();
+    let found = json(&comparison::goes_on(&compare, &new, folder.path()));
+    assert_eq!(found["diverged"], serde_json::json!([0, 2]));
+    assert_eq!(found["values"]["discriminative(pull=\"exp(exp(99*d))\")"], serde_json::json!([0.0, 0.0]));
+}
+
+#[test]
 fn faults_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();

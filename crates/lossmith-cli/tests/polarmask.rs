@@ -135,6 +135,16 @@ fn the_upper_bound_holds_its_order() {
 }
 
 #[test]
+fn a_loss_that_diverges_is_an_outcome_of_a_comparison() {
+    let folder = tempfile::tempdir().unwrap();
+    let losses = "polar-iou, polar-iou(kernel=\"log(a - b)\")";
+    let compare = ["compare", "polarmask", "--losses", losses, "--seeds", "2", "--json"];
+    let new = [&["--set", "made.train=8", "--set", "made.test=4", "--epochs", "1"], &TINY[..]].concat();
+    let found = parsed(&comparison::goes_on(&compare, &new, folder.path()));
+    assert_eq!((&found["diverged"], &found["scores"][1][0]["AP"]), (&json!([0, 2]), &json!(0.0)));
+}
+
+#[test]
 fn faults_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();

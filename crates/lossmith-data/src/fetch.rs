@@ -296,8 +296,12 @@ fn length(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |m| m.len())
 }
 
+/// A mirror may be given with a user and a password, which are nobody's business.
 fn failed(url: &str, message: impl Into<String>) -> DataError {
-    DataError::Download { url: url.to_owned(), message: message.into() }
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let login = &url[start..url.rfind('@').map_or(start, |at| (at + 1).max(start))];
+    let hide = |text: &str| if login.is_empty() { text.to_owned() } else { text.replace(login, "") };
+    DataError::Download { url: hide(url), message: hide(&message.into()) }
 }
 
 fn hash(path: &Path) -> Result<String> {
@@ -470,6 +474,20 @@ mod tests {
         assert!(message.starts_with("data.bin: no mirror could send it: http://127.0.0.1"), "{message}");
         assert!(message.contains("404 Not Found") && message.contains("it sent another file: SHA-256"), "{message}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_mirrors_password_is_not_repeated() {
+        let folder = tempfile::tempdir().unwrap();
+        for mirror in [
+            "http://ada:hunter2@127.0.0.1:1/x",
+            "http://ada:hun/ter2@127.0.0.1:1",
+            "ada:hunter2@here",
+            "ht!p://a:hunter2@b",
+        ] {
+            let message = SET.fetch(&[mirror.to_owned()], folder.path(), &mut |_| ()).unwrap_err().to_string();
+            assert!(!message.contains("hunter2") && !message.contains("ter2@"), "{message}");
+        }
     }
 
     #[test]

@@ -265,6 +265,12 @@ fn check(network: &Network, data: Data<'_>, recipe: &Recipe, candidates: &[Candi
             return Err(NetsError::Recipe(format!("{name}: expected a number that is not below 0, found {value}")));
         }
     }
+    let (shift, side) = (recipe.augment.shift, network.input.height.min(network.input.width));
+    if shift > 0 && shift >= side {
+        return Err(NetsError::Recipe(format!(
+            "augment.shift: expected less than the images' side of {side}, found {shift}"
+        )));
+    }
     for (name, value) in [("steps", recipe.steps), ("batch", recipe.batch)] {
         if value == 0 {
             return Err(NetsError::Recipe(format!("{name}: expected at least 1, found 0")));

@@ -125,6 +125,12 @@ impl Recipe {
                 self.steps, self.batch
             ));
         }
+        let numbers = self.batch * self.side * self.side * self.widths[0];
+        if numbers > MOST_NUMBERS {
+            return wrong(format!(
+                "batch x side x side x widths[0] is {numbers}: expected at most {MOST_NUMBERS} numbers in a layer"
+            ));
+        }
         for (name, value, most) in [
             ("learning_rate", self.learning_rate, 1.0),
             ("clip", f64::from(self.clip), 1e6),
@@ -143,6 +149,9 @@ impl Recipe {
         Ok(())
     }
 }
+
+/// The most numbers that the first layer may hold for the pictures of a step: a GiB, of which a training takes some dozens.
+const MOST_NUMBERS: usize = 1 << 28;
 
 /// What can go wrong in training and prediction.
 #[derive(Debug, thiserror::Error)]

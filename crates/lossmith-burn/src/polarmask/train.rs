@@ -209,6 +209,9 @@ impl Turns {
     }
 }
 
+/// The most pixels of a step: a backbone holds hundreds of numbers for each.
+const MOST_PIXELS: usize = 1 << 26;
+
 impl TrainSettings {
     /// Whether this network can be trained so.
     ///
@@ -218,6 +221,12 @@ impl TrainSettings {
         self.criterion(config)?;
         if self.batch == 0 || self.epochs == 0 {
             return Err(TrainError::Setting("batch and epochs: expected 1 or more".to_owned()));
+        }
+        let pixels = self.batch.saturating_mul(config.width * config.height);
+        if pixels > MOST_PIXELS {
+            return Err(TrainError::Setting(format!(
+                "batch x width x height: expected at most {MOST_PIXELS} pixels in a step, found {pixels}"
+            )));
         }
         if self.turns == Turns::All && config.width != config.height {
             let size = format!("{} x {}", config.width, config.height);

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use lossmith::expr::emit::{Example, Language, Module};
 use lossmith::loss::{ClassLoss, Spec};
 
@@ -46,7 +47,8 @@ fn origin(loss: &str) -> anyhow::Result<(String, Spec, String)> {
     if Path::new(loss).is_dir() {
         let run = Run::open(Path::new(loss))?;
         let found = run.read("found.loss").map_err(|e| e.context("the run has not found a loss (yet)"))?;
-        let spec = read_loss(found.trim())?;
+        // Another's run may name a file here, which is nobody's business.
+        let spec = Spec::parse(&found).with_context(|| run.path("found.loss").display().to_string())?;
         return Ok(("found".to_owned(), spec, format!("the search in {}", run.folder().display())));
     }
     let spec = read_loss(loss)?;

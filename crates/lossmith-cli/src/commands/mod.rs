@@ -50,6 +50,12 @@ pub fn read_loss(text: &str) -> anyhow::Result<lossmith::loss::Spec> {
     lossmith::loss::Spec::parse(&text).with_context(|| format!("@{file}"))
 }
 
+/// The text of a loss, in the place of `@FILE` that of the file: what a run or a study keeps names no file, which may change or belong
+/// to somebody else.
+pub fn loss_text(text: &str) -> anyhow::Result<String> {
+    if text.starts_with('@') { Ok(read_loss(text)?.to_string()) } else { Ok(text.to_owned()) }
+}
+
 /// Reads a list of losses; the commas between brackets and quotes belong to the losses.
 pub fn read_losses(text: &str) -> anyhow::Result<Vec<lossmith::loss::Spec>> {
     lossmith::loss::split_list(text).into_iter().map(|piece| read_loss(piece.trim())).collect()

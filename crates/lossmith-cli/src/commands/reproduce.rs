@@ -46,12 +46,15 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
         let ids: Vec<&str> = EXPERIMENTS.iter().map(|e| e.id).collect();
         bail!("there is no '{id}' to reproduce; there is: {}", ids.join(", "));
     };
+    let command = format!("reproduce {id}");
     let run = match &args.resume {
-        Some(folder) => Run::open(folder)?,
-        None => Run::create(args.out.as_deref(), &format!("reproduce-{}", id.replace('/', "-")))?,
+        Some(folder) => Run::resume(folder, &command)?.0,
+        None => Run::create(args.out.as_deref(), &command.replace([' ', '/'], "-"))?,
     };
-    let context = Context { data: args.data, recipe: args.recipe, set: args.set, run, resume: args.resume.is_some() };
-    let result = (experiment.make)(&context)?;
+    let resume = args.resume.is_some();
+    let context = Context { command, data: args.data, recipe: args.recipe, set: args.set, run, resume };
+    // A recipe that is refused leaves the folder empty: then it goes.
+    let result = (experiment.make)(&context).inspect_err(|_| context.run.remove_if_empty())?;
     context.run.write_json("result.json", &result.json)?;
     if args.json {
         output::print_json(&result.json)?;

@@ -1,7 +1,7 @@
 //! `lossmith study URL`: how a study on PostgreSQL is doing.
 
 use crate::output::{self, Answer, Table};
-use crate::study::{Address, Progress, progress};
+use crate::study::{Progress, Typed, progress};
 
 /// The arguments of `study`.
 #[derive(Debug, clap::Args)]
@@ -10,17 +10,18 @@ use crate::study::{Address, Progress, progress};
     The password is never printed.")]
 pub struct Args {
     /// Where the study is: postgres://user:password@host:port/database#study
-    url: Address,
+    url: Typed,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Answer> {
-    let studies = progress(&args.url)?;
+    let address = args.url.address("URL")?;
+    let studies = progress(&address)?;
     if args.json {
         match &studies[..] {
-            [one] if args.url.has_name() => output::print_json(one)?,
+            [one] if address.has_name() => output::print_json(one)?,
             all => output::print_json(&all)?,
         }
         return Ok(Answer::Yes);
@@ -67,10 +68,10 @@ fn text(progress: &Progress) -> String {
         text += &format!("best fitness: {}\n", fitness(best));
     }
     if !progress.leases.is_empty() {
-        let mut table = Table::new(["worker", "training", "attempt", "lease"]);
+        let mut table = Table::new(["worker", "training", "attempt", "lost", "lease"]);
         for l in &progress.leases {
             let lease = if l.lease_seconds < 0.0 { "expired".to_owned() } else { format!("{:.0} s", l.lease_seconds) };
-            table.row([l.worker.clone(), l.trial.clone(), l.attempt.to_string(), lease]);
+            table.row([l.worker.clone(), l.trial.clone(), l.attempt.to_string(), l.lost.to_string(), lease]);
         }
         text += &format!("\n{table}");
     }
@@ -99,7 +100,13 @@ mod tests {
             stage: 3,
             finished: false,
             trials: [("done".to_owned(), 240), ("running".to_owned(), 1)].into(),
-            leases: vec![Running { trial: "3.7".into(), worker: "ada:12:0".into(), attempt: 2, lease_seconds: 41.3 }],
+            leases: vec![Running {
+                trial: "3.7".into(),
+                worker: "ada:12:0".into(),
+                attempt: 2,
+                lost: 1,
+                lease_seconds: 41.3,
+            }],
             failures: vec![Failure {
                 trial: "3.7".into(),
                 worker: "bob:9:1".into(),
@@ -113,8 +120,8 @@ mod tests {
             trainings: 240 done, 1 running; 80 in the last hour\n\
             program 0.1.0+ab12, arithmetic f32\n\
             best fitness: 0.9875\n\n\
-            worker    training  attempt  lease\n\
-            ada:12:0       3.7        2   41 s\n\n\
+            worker    training  attempt  lost  lease\n\
+            ada:12:0       3.7        2     1   41 s\n\n\
             latest errors  attempt   worker          error\n\
             3.7                  1  bob:9:1  out of memory\n";
         assert_eq!(text(&progress), expected);

@@ -70,7 +70,7 @@ fn recipe(context: &Context) -> anyhow::Result<Recipe> {
         recipe
     };
     recipe.check()?;
-    context.run.write("recipe.toml", crate::recipe::to_text(&recipe)?.as_bytes())?;
+    context.keep(&crate::recipe::to_text(&recipe)?)?;
     Ok(recipe)
 }
 
@@ -305,7 +305,7 @@ fn rounds(context: &Context) -> anyhow::Result<Made> {
     let mut recipe = recipe(context)?;
     if recipe.data.path.is_empty() && recipe.data.groups == 0 {
         (recipe.data.blocks, recipe.data.groups) = (0, 2);
-        context.run.write("recipe.toml", crate::recipe::to_text(&recipe)?.as_bytes())?;
+        context.keep(&crate::recipe::to_text(&recipe)?)?;
     }
     interrupt::listen();
     let mut table = Table::new(heads("rounds T"));

@@ -62,7 +62,7 @@ const RATE: f64 = 0.06;
 const MOMENTUM: f64 = 0.9;
 
 fn toy(context: &Context) -> anyhow::Result<Made> {
-    context.run.write("recipe.toml", b"")?;
+    context.keep("")?;
     let mut points = Points::random(1);
     let (mut panels, mut rows) = (Vec::new(), Vec::new());
     let mut table = Table::new(["step", "loss", "pixels within 0.5 of their centre", "centre pairs at least 3 apart"]);
@@ -166,7 +166,7 @@ fn recipe(context: &Context) -> anyhow::Result<EmbeddingRecipe> {
         recipe
     };
     recipe.model.check()?;
-    context.run.write("recipe.toml", crate::recipe::to_text(&recipe)?.as_bytes())?;
+    context.keep(&crate::recipe::to_text(&recipe)?)?;
     Ok(recipe)
 }
 

@@ -8,7 +8,11 @@ mod reldn;
 
 use std::path::PathBuf;
 
+use lossmith_nets::Precision;
+
 use crate::run::Run;
+use crate::study::Identity;
+use crate::tasks::fingerprint::Fingerprint;
 
 /// Every experiment, in the order in which it is listed.
 pub static EXPERIMENTS: &[&Experiment] = &[
@@ -58,6 +62,8 @@ pub struct Experiment {
 /// What an experiment is given.
 #[derive(Debug)]
 pub struct Context {
+    /// What was typed: `reproduce glo/fig2`.
+    pub command: String,
     /// The user's data folder.
     pub data: Option<PathBuf>,
     /// The recipe's name or file.
@@ -68,6 +74,18 @@ pub struct Context {
     pub run: Run,
     /// Whether the run was begun before.
     pub resume: bool,
+}
+
+impl Context {
+    /// Writes the recipe into the run, with what else must be the same where it goes on; checks both in a run that goes on.
+    pub fn keep(&self, recipe: &str) -> anyhow::Result<()> {
+        let mut print = Fingerprint::default();
+        if let Some(data) = &self.data {
+            print.tree(data)?;
+        }
+        let identity = Identity::new(&self.command, print.text(), recipe.to_owned(), Precision::F32.arithmetic());
+        if self.resume { self.run.check(&identity) } else { self.run.keep(&identity) }
+    }
 }
 
 /// What an experiment says.

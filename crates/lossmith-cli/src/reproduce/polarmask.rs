@@ -105,7 +105,7 @@ fn upper_bound(context: &Context) -> anyhow::Result<Made> {
         Some(path) => coco::read(path)?,
         None => shapes::make(0, 200, shapes::SIDE, 1)?.truth,
     };
-    context.run.write("recipe.toml", format!("data = {:?}\n", context.data).as_bytes())?;
+    context.keep(&format!("data = {:?}\n", context.data))?;
     let exact = |rays| Encoder { rays, exact: true, box_centre: false };
     let few = [18, 24, 36, 72, 90, 120];
     let mut encoders: Vec<Encoder> = few.map(exact).to_vec();
@@ -253,7 +253,7 @@ fn recipe(context: &Context) -> anyhow::Result<Recipe> {
     if let Some(data) = &context.data {
         recipe.data = data.display().to_string();
     }
-    context.run.write("recipe.toml", recipe::to_text(&recipe)?.as_bytes())?;
+    context.keep(&recipe::to_text(&recipe)?)?;
     interrupt::listen();
     Ok(recipe)
 }
@@ -269,7 +269,7 @@ fn train(context: &Context, recipe: &Recipe, cases: &[Case]) -> anyhow::Result<V
             let mut recipe = recipe.clone();
             recipe.train.seed += at;
             (case.change)(&mut recipe);
-            scores.push(trained(&mut trainings, &case.name, &recipe)?);
+            scores.push(trained(&mut trainings, &case.name, &recipe)?.unwrap_or_default());
         }
     }
     Ok(all)
@@ -402,7 +402,7 @@ fn table2(context: &Context) -> anyhow::Result<Made> {
     if let Some(data) = &context.data {
         recipe.data = data.display().to_string();
     }
-    context.run.write("recipe.toml", recipe::to_text(&recipe)?.as_bytes())?;
+    context.keep(&recipe::to_text(&recipe)?)?;
     interrupt::listen();
     let cases = [Case { seeds: 1, ..Case::new("ours", None, |_| ()) }];
     let scores = train(context, &recipe, &cases)?;
@@ -424,7 +424,7 @@ fn representation(context: &Context) -> anyhow::Result<Made> {
     const RAYS: usize = 36;
     const ZOOM: usize = 4;
     let made = shapes::make(0, 40, shapes::SIDE, 3)?;
-    context.run.write("recipe.toml", b"data = \"shapes\"\n")?;
+    context.keep("data = \"shapes\"\n")?;
     let fan = RayFan::new(RAYS).ok_or_else(|| anyhow::anyhow!("no rays"))?;
     let mut pictures = Vec::new();
     let mut rows = Vec::new();

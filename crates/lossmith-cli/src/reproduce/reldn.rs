@@ -79,7 +79,7 @@ fn recipe(context: &Context) -> anyhow::Result<Recipe> {
         crate::recipe::load(PRESETS, &context.recipe, &context.set)?
     };
     recipe.check()?;
-    context.run.write("recipe.toml", crate::recipe::to_text(&recipe)?.as_bytes())?;
+    context.keep(&crate::recipe::to_text(&recipe)?)?;
     Ok(recipe)
 }
 
@@ -250,7 +250,7 @@ fn table2(context: &Context) -> anyhow::Result<Made> {
                     }
                     session.figures(model.as_ref().expect("it was just trained"))
                 })?;
-                figures[row][at].push(found);
+                figures[row][at].push(found.unwrap_or_default());
             }
         }
     }

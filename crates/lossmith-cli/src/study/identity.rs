@@ -33,6 +33,28 @@ impl Identity {
     /// # Errors
     /// Names the first part that differs.
     pub fn check(&self, mine: &Identity) -> anyhow::Result<()> {
+        self.compare(mine, "study").map_err(|(_, message)| anyhow::anyhow!(message))
+    }
+
+    /// Compares the identity of what goes on with that of the run, as it began.
+    ///
+    /// # Errors
+    /// Names the first part that differs, and what to do.
+    pub fn check_resumed(&self, mine: &Identity) -> anyhow::Result<()> {
+        self.compare(mine, "run").map_err(|(part, message)| {
+            let how = match part {
+                "program version" => "go on with the program that began it",
+                "task" => "go on with the command that began it",
+                "data (checksum)" => "go on with the data that it began with",
+                "recipe" => "undo the change of its recipe.toml",
+                _ => "go on with a processor that multiplies in the same way",
+            };
+            anyhow::anyhow!("{message}; {how}, or begin a new run with --out")
+        })
+    }
+
+    /// The first part that differs from that of `whose`, and what to say about it.
+    fn compare(&self, mine: &Identity, whose: &str) -> Result<(), (&'static str, String)> {
         let parts = [
             ("program version", &self.version, &mine.version),
             ("task", &self.task, &mine.task),
@@ -40,14 +62,12 @@ impl Identity {
             ("recipe", &self.recipe, &mine.recipe),
             ("arithmetic", &self.arithmetic, &mine.arithmetic),
         ];
-        for (what, study, mine) in parts {
-            let (here, there) = first_difference(mine, study);
-            anyhow::ensure!(
-                study == mine,
-                "this {what} is not the study's, so its results would not be either; here: {here}, study: {there}"
-            );
-        }
-        Ok(())
+        let Some((what, theirs, mine)) = parts.into_iter().find(|(_, theirs, mine)| theirs != mine) else {
+            return Ok(());
+        };
+        let (here, there) = first_difference(mine, theirs);
+        let so = "so its results would not be either";
+        Err((what, format!("this {what} is not the {whose}'s, {so}; here: {here}, {whose}: {there}")))
     }
 }
 

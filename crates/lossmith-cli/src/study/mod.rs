@@ -17,7 +17,7 @@ mod worker;
 pub use coordinator::{Plan, lead, work_through};
 pub use identity::Identity;
 pub use place::{Place, lease_length, or_file};
-pub use postgres::{Address, Lease, PostgresStudy, Progress, progress, without_passwords};
+pub use postgres::{Address, Lease, PostgresStudy, Progress, Typed, progress, without_passwords};
 #[cfg(test)]
 pub use postgres::{Failure, Running};
 pub use sqlite::SqliteStudy;
@@ -25,8 +25,8 @@ pub use worker::work;
 
 use lossmith_search::trial::{Outcome, Trial};
 
-/// After so many attempts that ended in an error or in silence a trial has failed, and the search goes on.
-pub const MOST_ATTEMPTS: u32 = 5;
+/// After so many attempts that ended in an error a trial has failed, and the search goes on.
+pub const MOST_ERRORS: u32 = 5;
 
 /// A stage as it was opened.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,7 +6,7 @@ use anyhow::Context;
 use lossmith_search::trial::{End, Outcome, Trial};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Job, MOST_ATTEMPTS, Stage, Study};
+use super::{Job, MOST_ERRORS, Stage, Study};
 
 /// A study in a SQLite file.
 #[derive(Debug)]
@@ -105,7 +105,7 @@ impl Study for SqliteStudy {
                 params![job.stage, job.place],
                 |row| row.get(0),
             )?;
-            if errors >= MOST_ATTEMPTS {
+            if errors >= MOST_ERRORS {
                 store(&transaction, job, &Outcome::without_score(End::Failed(error.to_owned()), 0))?;
             }
         }

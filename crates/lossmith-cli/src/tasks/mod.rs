@@ -3,6 +3,7 @@
 pub mod classifier;
 pub mod cmat;
 pub mod embedding;
+pub mod fingerprint;
 pub mod inputs;
 pub mod polarmask;
 pub mod reldn;
@@ -14,7 +15,11 @@ use std::path::Path;
 
 use lossmith_nets::Precision;
 use lossmith_search::trial::{Outcome, Trial};
+use serde::Serialize;
 
+use crate::recipe;
+use crate::study::Identity;
+use fingerprint::Fingerprint;
 use search::slot::{self, SlotTask};
 
 /// Does the trials of a study: data and recipe of one task.
@@ -26,7 +31,10 @@ pub trait Judge {
     fn data(&self) -> &str;
 
     /// A checksum of the data, as they are used.
-    fn checksum(&self) -> String;
+    ///
+    /// # Errors
+    /// Data that cannot be read any more.
+    fn checksum(&self) -> anyhow::Result<String>;
 
     /// The complete recipe as text.
     fn recipe(&self) -> anyhow::Result<String>;
@@ -35,6 +43,11 @@ pub trait Judge {
     fn arithmetic(&self) -> String {
         Precision::F32.arithmetic()
     }
+}
+
+/// The identity of a training or a comparison, from which its run can go on: `command` is what was typed, as `train embedding`.
+pub fn identity(command: &str, data: Fingerprint, recipe: &impl Serialize) -> anyhow::Result<Identity> {
+    Ok(Identity::new(command, data.text(), recipe::to_text(recipe)?, Precision::F32.arithmetic()))
 }
 
 /// The judge of a study's task, from its recipe and the data on this machine.

@@ -1,9 +1,17 @@
 //! The trainings of a comparison: what is done is kept in the run, one JSON line each, so that a kill loses at most one.
+//!
+//! That a training diverges says something of its loss, so it is an outcome too. It is kept like the others, and counts as 0 in every
+//! figure.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
+use lossmith::loss::LossError;
+use lossmith_burn::cmat::CmatError;
+use lossmith_burn::embedding::EmbeddingError;
+use lossmith_burn::polarmask::TrainError;
+use lossmith_burn::reldn::ReldnError;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +19,7 @@ use crate::interrupt::{self, Interrupted};
 use crate::progress::Talk;
 use crate::recipe;
 use crate::run::Run;
+use crate::study::Identity;
 
 /// The file of the trainings that are done.
 const FILE: &str = "trainings.jsonl";
@@ -27,20 +36,22 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// The recipe of the run that goes on, or else this one.
-    pub fn recipe<R: DeserializeOwned>(&self, new: impl FnOnce() -> anyhow::Result<R>) -> anyhow::Result<R> {
+    /// The recipe of the run of `command` that goes on, or else this one.
+    pub fn recipe<R: DeserializeOwned>(
+        &self,
+        command: &str,
+        new: impl FnOnce() -> anyhow::Result<R>,
+    ) -> anyhow::Result<R> {
         let Some(folder) = &self.resume else { return new() };
-        let run = Run::open(folder)?;
-        recipe::parse_text(&run.read("recipe.toml")?).with_context(|| run.path("recipe.toml").display().to_string())
+        let (run, began) = Run::resume(folder, command)?;
+        recipe::parse_text(&began.recipe).with_context(|| run.path("recipe.toml").display().to_string())
     }
 
-    /// The run that goes on, or a new one with this recipe.
-    pub fn run(&self, name: &str, recipe: &impl Serialize) -> anyhow::Result<Run> {
-        if let Some(folder) = &self.resume {
-            return Run::open(folder);
-        }
-        let run = Run::create(self.out.as_deref(), name)?;
-        run.write("recipe.toml", recipe::to_text(recipe)?.as_bytes())?;
+    /// The run that goes on, which must have begun as this one would, or a new one.
+    pub fn run(&self, name: &str, identity: &Identity) -> anyhow::Result<Run> {
+        let Some(folder) = &self.resume else { return Run::begin(self.out.as_deref(), name, identity) };
+        let run = Run::open(folder)?;
+        run.check(identity)?;
         Ok(run)
     }
 }
@@ -55,10 +66,17 @@ pub fn check_losses(names: &[impl AsRef<str>]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Checks how often each loss is trained, and the level that decides.
+pub fn check_seeds(seeds: u64, alpha: f64) -> anyhow::Result<()> {
+    ensure!((2..=1000).contains(&seeds), "--seeds: expected 2 to 1000, found {seeds}");
+    ensure!(alpha > 0.0 && alpha < 1.0, "--alpha: expected a number between 0 and 1, found {alpha}");
+    Ok(())
+}
+
 /// The trainings of a run, and what came of each that is done.
 pub struct Trainings<T> {
     run: Run,
-    done: HashMap<String, T>,
+    done: HashMap<String, Option<T>>,
     text: String,
     talk: Talk,
     ahead: Option<Ahead>,
@@ -72,10 +90,39 @@ struct Ahead {
     found: usize,
 }
 
+/// One of the two is there.
 #[derive(Serialize, Deserialize)]
 struct Line<T> {
     training: String,
-    outcome: T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<T>,
+    /// What was seen of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diverged: Option<String>,
+}
+
+/// Whether an error says that a training diverged: that its loss, a gradient or a weight became infinite or undefined.
+pub fn has_diverged(error: &anyhow::Error) -> bool {
+    let embedding = matches!(
+        error.downcast_ref(),
+        Some(
+            EmbeddingError::Diverged { .. }
+                | EmbeddingError::Cluster(_)
+                | EmbeddingError::Loss(LossError::Input { .. })
+        )
+    );
+    let polarmask = matches!(error.downcast_ref(), Some(TrainError::Loss(LossError::Input { .. })));
+    let reldn = matches!(error.downcast_ref(), Some(ReldnError::Step { .. } | ReldnError::Diverged { .. }));
+    // The critic turns agents away whose numbers are no longer finite.
+    let cmat = matches!(error.downcast_ref(), Some(CmatError::Scene { .. }));
+    embedding || polarmask || reldn || cmat
+}
+
+/// The figures of each loss, 0 for what diverged, and how often that was.
+pub fn with_zeros<T: Clone + Default>(outcomes: &[Vec<Option<T>>]) -> (Vec<Vec<T>>, Vec<usize>) {
+    let figures = |of_loss: &Vec<Option<T>>| of_loss.iter().map(|o| o.clone().unwrap_or_default()).collect();
+    let diverged = |of_loss: &Vec<Option<T>>| of_loss.iter().filter(|o| o.is_none()).count();
+    (outcomes.iter().map(figures).collect(), outcomes.iter().map(diverged).collect())
 }
 
 impl<T: Clone + Serialize + DeserializeOwned> Trainings<T> {
@@ -85,7 +132,12 @@ impl<T: Clone + Serialize + DeserializeOwned> Trainings<T> {
         let mut done = HashMap::new();
         for (at, line) in text.lines().enumerate() {
             let place = || format!("{}, line {}", run.path(FILE).display(), at + 1);
-            let Line { training, outcome } = serde_json::from_str(line).with_context(place)?;
+            let Line { training, outcome, diverged } = serde_json::from_str(line).with_context(place)?;
+            ensure!(
+                outcome.is_some() != diverged.is_some(),
+                "{}: expected either an outcome or why it diverged",
+                place()
+            );
             done.insert(training, outcome);
         }
         Ok(Self { run: run.clone(), done, text, talk: Talk::new(false), ahead: None })
@@ -96,8 +148,8 @@ impl<T: Clone + Serialize + DeserializeOwned> Trainings<T> {
         self.ahead = Some(Ahead { what: what.to_owned(), count, found: 0 });
     }
 
-    /// What came of a training: what was kept, or what comes of `train`, which is kept from now on.
-    pub fn outcome(&mut self, training: &str, train: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    /// What came of a training: what was kept, or what comes of `train`, which is kept from now on. `None` where it diverged.
+    pub fn outcome(&mut self, training: &str, train: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<Option<T>> {
         if let Some(outcome) = self.done.get(training) {
             match &mut self.ahead {
                 Some(ahead) => ahead.found += 1,
@@ -112,12 +164,20 @@ impl<T: Clone + Serialize + DeserializeOwned> Trainings<T> {
         if interrupt::asked() {
             return Err(Interrupted).with_context(go_on);
         }
-        let outcome = train().with_context(|| training.to_owned()).with_context(go_on)?;
+        let outcome = train();
         if interrupt::asked() {
             // The training may have been cut short: it is not to be kept.
             return Err(Interrupted).with_context(go_on);
         }
-        let line = Line { training: training.to_owned(), outcome: outcome.clone() };
+        let (outcome, diverged) = match outcome {
+            Ok(outcome) => (Some(outcome), None),
+            Err(e) if has_diverged(&e) => {
+                tracing::warn!("{training}: it diverged, and counts as 0 ({e:#})");
+                (None, Some(format!("{e:#}")))
+            }
+            Err(e) => return Err(e.context(training.to_owned())).with_context(go_on),
+        };
+        let line = Line { training: training.to_owned(), outcome: outcome.clone(), diverged };
         self.text += &format!("{}\n", serde_json::to_string(&line)?);
         self.run.write(FILE, self.text.as_bytes())?;
         self.done.insert(line.training, line.outcome);

@@ -12,6 +12,7 @@ use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
+use super::check_count;
 use crate::classification::{Classification, LabelledImages, Shape, numbered};
 use crate::{DataError, Result, atomic, idx};
 
@@ -155,10 +156,11 @@ const FORMS: [&[&[Stroke]]; 10] = [
 /// Makes the data set in memory, labels in random order.
 ///
 /// # Errors
-/// A part of no images.
+/// A part of no images, or of more than memory should hold.
 pub fn make(train: usize, test: usize, seed: u64) -> Result<Classification> {
     // Image `i` has the stream `i`; the test images follow the training images far enough never to meet them.
     const TEST_STREAM: u64 = 1 << 40;
+    check_count("digits", train, test, SIDE * SIDE + 1)?;
     Ok(Classification {
         classes: numbered(10),
         train: part(train, seed, 0)?,

@@ -28,6 +28,7 @@ use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::check_count;
 use crate::graph_features::{Features, ImageFeatures};
 use crate::graph_json::{GraphSet, ImageGraph};
 use crate::picture::Picture;
@@ -114,7 +115,7 @@ struct Scene {
 /// Makes scenes to train on and to test on: the same for the same seed, for any number of threads and of other scenes.
 ///
 /// # Errors
-/// No scene to train on or none to test on.
+/// No scene to train on or none to test on, more than memory should hold.
 pub fn make(settings: Settings, train: usize, test: usize, seed: u64) -> Result<Holds> {
     if train == 0 || test == 0 {
         return Err(DataError::argument("expected at least one scene to train on and one to test on"));
@@ -124,6 +125,9 @@ pub fn make(settings: Settings, train: usize, test: usize, seed: u64) -> Result<
         let message = format!("expected a noise of 0 to 10 and a clutter of at most 50, found {noise} and {clutter}");
         return Err(DataError::argument(message));
     }
+    // Vectors of a dozen things beside the clutter, and of their pairs.
+    let things = 12 + settings.clutter;
+    check_count("holds", train, test, things * things * WIDTH * size_of::<f32>())?;
     let names = |names: &[&str]| names.iter().map(|&n| n.to_owned()).collect();
     let vocabulary = Vocabulary { objects: names(&OBJECTS), predicates: names(&PREDICATES) };
     let part = |name: &str, stream: u64, count: usize| -> Vec<(ImageGraph, ImageFeatures, Scene)> {

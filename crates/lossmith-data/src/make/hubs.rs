@@ -26,6 +26,7 @@ use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::check_count;
 use crate::node_graphs::{About, NodeGraph, NodeGraphs};
 use crate::{DataError, Result};
 
@@ -195,6 +196,9 @@ fn sum_of_sizes(blocks: usize) -> Vec<f64> {
 /// Settings out of range.
 pub fn make(settings: Settings, train: usize, test: usize, seed: u64) -> Result<NodeGraphs> {
     settings.check()?;
+    // About 18 nodes with their vectors, boxes and relations for each pair of blocks, 8 for each group.
+    let nodes = 18 * settings.blocks + 8 * settings.groups;
+    check_count("hubs", train, test, nodes * (WIDTH * size_of::<f32>() + 128))?;
     let names = |all: &[&str], of_groups: &[&str]| {
         let of_groups = if settings.groups > 0 { of_groups } else { &[] };
         all.iter().chain(of_groups).map(|&n| n.to_owned()).collect()

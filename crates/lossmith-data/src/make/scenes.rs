@@ -6,6 +6,7 @@ use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 use rayon::prelude::*;
 
+use super::check_count;
 use super::{rosettes, sticks};
 use crate::label_images::{LabelledSet, Labels, Picture, Sample, write_labels, write_picture};
 use crate::{DataError, Result, atomic};
@@ -43,7 +44,7 @@ impl Scenes {
     /// Makes them; the same for the same settings, for any number of threads.
     ///
     /// # Errors
-    /// A side below 32 or above 4096, no picture to train on.
+    /// A side below 32 or above 4096, no picture to train on, more than memory should hold.
     pub fn make(&self) -> Result<LabelledSet> {
         if !(32..=4096).contains(&self.side) {
             return Err(DataError::argument(format!("a side of {} pixels: expected 32 to 4096", self.side)));
@@ -51,6 +52,8 @@ impl Scenes {
         if self.train == 0 || self.test == 0 {
             return Err(DataError::argument("expected at least one picture to train on and one to judge by"));
         }
+        // Samples of three channels, and a number for each pixel.
+        check_count("scenes", self.train, self.test, self.side * self.side * (3 + size_of::<u32>()))?;
         let sample = match self.kind {
             Kind::Sticks => sticks::sample,
             Kind::Rosettes => rosettes::sample,

@@ -11,6 +11,7 @@ use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 use rayon::prelude::*;
 
+use super::check_count;
 use crate::coco::{Annotation, Category, Coco, Image, Rle, Segmentation};
 use crate::picture::Picture;
 use crate::{DataError, Result, atomic};
@@ -47,7 +48,7 @@ pub struct Shapes {
 /// Makes pictures in memory, numbered from `first` on; picture `i` is the same whatever is made with it.
 ///
 /// # Errors
-/// No pictures, or a side below 32 or above 4096.
+/// No pictures, a side below 32 or above 4096, more than memory should hold.
 pub fn make(first: usize, count: usize, side: usize, seed: u64) -> Result<Shapes> {
     if count == 0 {
         return Err(DataError::argument("shapes: expected at least one picture"));
@@ -55,6 +56,7 @@ pub fn make(first: usize, count: usize, side: usize, seed: u64) -> Result<Shapes
     if !(32..=4096).contains(&side) {
         return Err(DataError::argument(format!("shapes: expected a side of 32 to 4096 pixels, found {side}")));
     }
+    check_count("shapes", count, first, side * side * 3)?;
     let scenes: Vec<Scene> =
         (first..first + count).into_par_iter().map(|index| Scene::draw(index, side, seed)).collect();
     let mut truth = Coco { categories: categories(), ..Coco::default() };

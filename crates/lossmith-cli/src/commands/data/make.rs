@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use lossmith_data::make::scenes::{self, Scenes};
 use lossmith_data::make::{digits, holds, hubs, shapes};
 
@@ -53,6 +53,9 @@ enum Kind {
     Hubs,
 }
 
+/// The most examples of a part.
+const MOST: usize = 10_000_000;
+
 /// Writes `train` and `test` examples from a seed into a folder.
 type Write = Box<dyn Fn(&Path, usize, usize, u64) -> lossmith_data::Result<()>>;
 
@@ -69,6 +72,9 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
         Kind::Holds => (Box::new(holds::write), holds::TRAIN, holds::TEST),
     };
     let (train, test) = (args.train.unwrap_or(train), args.test.unwrap_or(test));
+    for (flag, count) in [("--train", train), ("--test", test)] {
+        ensure!((1..=MOST).contains(&count), "{flag}: expected 1 to {MOST}, found {count}");
+    }
     write(&args.out, train, test, args.seed)?;
     output::print(&format!("{train} training and {test} test examples in {}\n", args.out.display()))?;
     Ok(Answer::Yes)

@@ -38,7 +38,7 @@ enum Compared {
 }
 
 /// The twelve figures in their order; -1 where there is nothing to measure, as pycocotools has it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[allow(non_snake_case, reason = "the field's own names")]
 pub struct Figures {
     /// Mean over the thresholds 0.50 to 0.95.

@@ -4,7 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
+use percent_encoding::percent_decode_str;
+
+use crate::secrets::Secrets;
 
 /// The study's name where the address has none.
 const DEFAULT_NAME: &str = "default";
@@ -44,19 +47,19 @@ impl FromStr for Address {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
-        let (url, name) = text.split_once('#').map_or((text, None), |(url, name)| (url, Some(name)));
-        let shown = redact(url);
-        if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
-            bail!("'{shown}' is no study address: expected postgres://user:password@host/database#study");
-        }
+        let parts = Parts::of(text).ok_or_else(no_address)?;
         let plain = |c: char| c.is_alphanumeric() || "-_.".contains(c);
-        if name.is_some_and(|name| name.is_empty() || name.len() > 100 || !name.chars().all(plain)) {
-            bail!("'{shown}': the study's name after # must be 1 to 100 letters, digits, '-', '_' or '.'");
+        if parts.name.is_some_and(|name| name.is_empty() || name.len() > 100 || !name.chars().all(plain)) {
+            bail!("the study's name after # must be 1 to 100 letters, digits, '-', '_' or '.'");
         }
         // The parser's message may quote the text, password and all.
-        let mut config = url.parse::<postgres::Config>().ok().with_context(|| {
-            format!("'{shown}' is no PostgreSQL address: expected postgres://user:password@host/database#study")
-        })?;
+        let mut config = parts.url.parse::<postgres::Config>().map_err(|_| no_address())?;
+        // A password that broke out of its place would be shown as one of these, here or by the server.
+        let names = [config.get_user(), config.get_dbname()].into_iter().flatten();
+        if names.into_iter().any(|name| name.contains(['/', '?', '#', '&', '='])) {
+            return Err(no_address());
+        }
+        let shown = parts.shown();
         if config.get_ssl_mode() == postgres::config::SslMode::Require {
             bail!(
                 "'{shown}': this program does not speak TLS; use a private network or an SSH tunnel and drop sslmode"
@@ -66,8 +69,95 @@ impl FromStr for Address {
         if let (None, Ok(password)) = (config.get_password(), std::env::var("PGPASSWORD")) {
             config.password(password);
         }
-        let shown = format!("{shown}#{}", name.unwrap_or(DEFAULT_NAME));
-        Ok(Self { config, shown, name: name.map(str::to_owned) })
+        Ok(Self { config, shown, name: parts.name.map(str::to_owned) })
+    }
+}
+
+/// Nothing of the text is repeated: it may be anything, a password too.
+fn no_address() -> anyhow::Error {
+    anyhow!(
+        "this is no study address (it is not repeated here, because it may hold a password): expected \
+         postgres://user:password@host:port/database#study, in user and password %40 for @, %3A for :, %2F for /, %3F for ? and %23 for #"
+    )
+}
+
+/// The text of an address, taken apart as the library does.
+struct Parts<'a> {
+    /// Without the study's name.
+    url: &'a str,
+    /// The user, and whether there is a password behind it.
+    login: Option<(&'a str, bool)>,
+    /// Hosts and database.
+    place: &'a str,
+    /// `key=value`
+    parameters: Vec<&'a str>,
+    name: Option<&'a str>,
+}
+
+impl<'a> Parts<'a> {
+    fn of(text: &'a str) -> Option<Self> {
+        let scheme = ["postgres://", "postgresql://"].into_iter().find(|scheme| text.starts_with(scheme))?.len();
+        let place = text[scheme..].find('@').map_or(scheme, |at| scheme + at + 1);
+        let (url, name) = match text[place..].find('#') {
+            Some(at) => (&text[..place + at], Some(&text[place + at + 1..])),
+            None => (text, None),
+        };
+        let login = (place > scheme).then(|| &text[scheme..place - 1]);
+        // What looks like the rest of an address before its `@` may belong behind it, and the other way round.
+        if login.is_some_and(|login| login.contains(['/', '?', '#'])) {
+            return None;
+        }
+        let login = login.map(|login| login.split_once(':').map_or((login, false), |(user, _)| (user, true)));
+        let (place, query) = url[place..].split_once('?').unwrap_or((&url[place..], ""));
+        let parameters = query.split('&').filter(|pair| !pair.is_empty()).collect();
+        // What has an `@` here may be the rest of a password.
+        (!place.contains('@')).then_some(Self { url, login, place, parameters, name })
+    }
+
+    /// With `***` for the password.
+    fn shown(&self) -> String {
+        let login =
+            self.login.map_or_else(
+                String::new,
+                |(user, password)| {
+                    if password { format!("{user}:***@") } else { format!("{user}@") }
+                },
+            );
+        let shown = |pair: &&str| match pair.split_once('=').map(|(key, _)| decoded(key)) {
+            // The library takes no other spelling of it.
+            Some(key) if key == "password" => "password=***".to_owned(),
+            _ => (*pair).to_owned(),
+        };
+        let parameters: Vec<String> = self.parameters.iter().map(shown).collect();
+        let query = if parameters.is_empty() { String::new() } else { format!("?{}", parameters.join("&")) };
+        format!("postgres://{login}{}{query}#{}", self.place, self.name.unwrap_or(DEFAULT_NAME))
+    }
+}
+
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+/// An address as it was typed. It is read after the rest of the command line, because clap quotes whatever it refuses.
+#[derive(Clone)]
+pub struct Typed(String);
+
+impl Typed {
+    /// Reads it; `flag` is what the error begins with.
+    pub fn address(&self, flag: &str) -> anyhow::Result<Address> {
+        self.0.parse().with_context(|| flag.to_owned())
+    }
+}
+
+impl From<String> for Typed {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for Typed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
     }
 }
 
@@ -75,35 +165,17 @@ impl FromStr for Address {
 pub fn without_passwords(arguments: impl Iterator<Item = String>) -> Vec<String> {
     let shown = |argument: String| {
         let (flag, value) = match argument.split_once('=') {
-            Some((flag, value)) if flag.starts_with("--") => (format!("{flag}="), value.to_owned()),
-            _ => (String::new(), argument),
+            Some((flag, value)) if flag.starts_with("--") => (format!("{flag}="), value),
+            _ => (String::new(), argument.as_str()),
         };
-        match value.split_once('#') {
-            _ if !value.contains("://") => format!("{flag}{value}"),
-            Some((url, name)) => format!("{flag}{}#{name}", redact(url)),
-            None => format!("{flag}{}", redact(&value)),
+        match value.parse::<Address>() {
+            // The name that is added where there is none was not typed.
+            Ok(address) if address.has_name() => format!("{flag}{address}"),
+            Ok(address) => format!("{flag}{}", address.shown.trim_end_matches(&format!("#{DEFAULT_NAME}"))),
+            Err(_) => Secrets::of([&argument]).hide(&argument),
         }
     };
     arguments.map(shown).collect()
-}
-
-/// The address with its password replaced.
-fn redact(url: &str) -> String {
-    let (head, query) = url.split_once('?').unwrap_or((url, ""));
-    let head = match head.split_once("://") {
-        Some((scheme, rest)) => match rest.rsplit_once('@') {
-            Some((login, place)) => match login.split_once(':') {
-                Some((user, _)) => format!("{scheme}://{user}:***@{place}"),
-                None => head.to_owned(),
-            },
-            None => head.to_owned(),
-        },
-        // Not an address at all: it may be anything, a password too.
-        None => return "***".to_owned(),
-    };
-    let secret = |pair: &str| pair.split_once('=').is_some_and(|(key, _)| key.eq_ignore_ascii_case("password"));
-    let kept: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty() && !secret(pair)).collect();
-    if kept.is_empty() { head } else { format!("{head}?{}", kept.join("&")) }
 }
 
 impl fmt::Display for Address {
@@ -135,6 +207,25 @@ mod tests {
             "postgres://ada:hunter2@db.example/loss#bad name",
             "host=db.example password=hunter2",
             "ada:hunter2",
+            "postgres://ada@db.example/loss?pass%77ord=hunter2",
+            "postgres://ada@db.example/loss?%70%61ssword=hunter2&connect_timeout=3",
+            "postgres://ada:hunter2@@db.example/loss",
+            "postgres://ada:/hunter2@db.example/loss",
+            "postgres://ada:#hunter2@db.example/loss#mnist",
+            "postgres://ada:?hunter2@db.example/loss",
+            "postgres://ada:hunter2",
+            "postgres://ada:hunter2/loss",
+            "postgres://db.example/loss?password=x@hunter2",
+            "postgres://db.example/loss%3Fpassword=hunter2",
+            "postgres://db.example/loss#password=hunter2",
+            "postgres:/ada:hunter2@db.example/loss",
+            "postgres//ada:hunter2@db.example/loss",
+            "POSTGRES://ada:hunter2@db.example/loss",
+            " postgres://ada:hunter2@db.example/loss",
+            "postgres://ada:hunter2@[::1/loss",
+            "postgres://ada:hunter2@db.example/loss?password",
+            "postgres://ada:hunter2@db.example:5432:1/loss",
+            "postgres://ada:%68unter2@db.example/%ff",
         ] {
             let shown = match text.parse::<Address>() {
                 Ok(address) => format!("{address} {address:?}"),

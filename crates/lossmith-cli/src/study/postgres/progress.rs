@@ -45,6 +45,8 @@ pub struct Running {
     pub worker: String,
     /// Which attempt this is.
     pub attempt: i32,
+    /// How many workers fell silent over it before.
+    pub lost: i32,
     /// Seconds until the lease expires without a sign of life; below 0 the trial is free again.
     pub lease_seconds: f64,
 }
@@ -107,8 +109,9 @@ fn of_study(link: &mut Link, study: i64) -> Result<Progress, postgres::Error> {
     )?;
     let leases = transaction.query(
         "SELECT stage || '.' || place, coalesce(worker, ''), attempt,
-                extract(epoch FROM lease - clock_timestamp())::float8
-         FROM lossmith_trial WHERE study = $1 AND state = 'running' ORDER BY stage, place",
+                extract(epoch FROM lease - clock_timestamp())::float8,
+                coalesce((to_jsonb(t) ->> 'lost')::integer, 0) -- as above
+         FROM lossmith_trial t WHERE study = $1 AND state = 'running' ORDER BY stage, place",
         &[&study],
     )?;
     let failures = transaction.query(
@@ -133,7 +136,7 @@ fn of_study(link: &mut Link, study: i64) -> Result<Progress, postgres::Error> {
 }
 
 fn running(row: &Row) -> Running {
-    Running { trial: row.get(0), worker: row.get(1), attempt: row.get(2), lease_seconds: row.get(3) }
+    Running { trial: row.get(0), worker: row.get(1), attempt: row.get(2), lease_seconds: row.get(3), lost: row.get(4) }
 }
 
 fn failure(row: &Row) -> Failure {

@@ -12,6 +12,8 @@ CREATE TABLE IF NOT EXISTS lossmith_study (
     begun timestamptz NOT NULL DEFAULT now()
 );
 ALTER TABLE lossmith_study ADD COLUMN IF NOT EXISTS arithmetic text NOT NULL DEFAULT 'f32';
+-- Seconds without a sign of life after which a trial is given to another; the same for everybody.
+ALTER TABLE lossmith_study ADD COLUMN IF NOT EXISTS lease double precision NOT NULL DEFAULT 60;
 CREATE TABLE IF NOT EXISTS lossmith_trial (
     study bigint NOT NULL REFERENCES lossmith_study ON DELETE CASCADE,
     stage bigint NOT NULL,
@@ -27,6 +29,10 @@ CREATE TABLE IF NOT EXISTS lossmith_trial (
     lease timestamptz,
     PRIMARY KEY (study, stage, place)
 );
+-- Attempts that ended in an error; too many close the trial.
+ALTER TABLE lossmith_trial ADD COLUMN IF NOT EXISTS errors integer NOT NULL DEFAULT 0;
+-- Attempts whose holder fell silent, which says nothing of the trial: it is done again, however many they are.
+ALTER TABLE lossmith_trial ADD COLUMN IF NOT EXISTS lost integer NOT NULL DEFAULT 0;
 CREATE INDEX IF NOT EXISTS lossmith_open ON lossmith_trial (study, stage, place) WHERE state <> 'closed';
 CREATE TABLE IF NOT EXISTS lossmith_outcome (
     study bigint NOT NULL,

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use self::server::{Proxy, Server, kill_group, url};
 use super::postgres::progress;
-use super::{Address, Identity, Job, Lease, MOST_ATTEMPTS, Plan, PostgresStudy, Progress, SqliteStudy, Stage, Study};
+use super::{Address, Identity, Job, Lease, MOST_ERRORS, Plan, PostgresStudy, Progress, SqliteStudy, Stage, Study};
 use super::{work, work_through};
 use crate::progress::Talk;
 
@@ -35,7 +35,12 @@ fn address(text: &str) -> Address {
 }
 
 fn lease(worker: &str, length: Duration) -> Lease {
-    Lease { worker: worker.to_owned(), length }
+    Lease { worker: worker.to_owned(), length: Some(length) }
+}
+
+/// A lease of the length that the study was begun with.
+fn usual_lease(worker: &str) -> Lease {
+    Lease { worker: worker.to_owned(), length: None }
 }
 
 /// A small search by genetic programming, whose result names every tree and fitness of its last generation.
@@ -147,13 +152,13 @@ fn a_worker_process() {
     let Ok(text) = std::env::var("LOSSMITH_TEST_WORKER") else { return };
     let [url, name, milliseconds] = text.split(' ').collect::<Vec<_>>()[..] else { panic!("three words") };
     let pause = Duration::from_millis(milliseconds.parse().unwrap());
-    let mut study = PostgresStudy::join(&address(url), &identity(), lease(name, LEASE)).unwrap();
+    let mut study = PostgresStudy::join(&address(url), &identity(), usual_lease(name)).unwrap();
     work(&mut study, BATCH, &mut |trials| evaluate(trials, pause)).unwrap();
 }
 
 /// Leads the study without doing any of its trials.
 fn lead(url: &str) -> String {
-    let study = PostgresStudy::begin(&address(url), &identity(), lease("leader", LEASE)).unwrap();
+    let study = PostgresStudy::begin(&address(url), &identity(), usual_lease("leader")).unwrap();
     let mut study = LeaveToOthers(study, Instant::now());
     let mut nothing = |_: &[Trial]| unreachable!("takes nothing");
     work_through(&mut study, Search::new(), BATCH, &mut Talk::new(true), &mut nothing).unwrap().result.unwrap()
@@ -189,7 +194,11 @@ impl Study for LeaveToOthers {
 
 /// Begins the study, so that workers may join.
 fn begin(url: &str) {
-    let mut study = PostgresStudy::begin(&address(url), &identity(), lease("leader", LEASE)).unwrap();
+    begin_with(url, LEASE);
+}
+
+fn begin_with(url: &str, length: Duration) {
+    let mut study = PostgresStudy::begin(&address(url), &identity(), lease("leader", length)).unwrap();
     let first = Search::new();
     let stage = Stage { number: 0, state: serde_json::to_string(&first).unwrap() };
     study.open(&stage, &first.trials().unwrap()).unwrap();
@@ -322,10 +331,10 @@ fn two_coordinators_at_once_lead_to_the_same_end() {
 fn an_outcome_that_comes_too_late_does_not_count() {
     let Some(server) = Server::shared() else { return };
     let url = server.url("late");
-    begin(&url);
-    // Nobody renews the slow one's lease: its sign of life would come after a tenth of an hour.
-    let mut slow = PostgresStudy::join(&address(&url), &identity(), lease("slow", Duration::from_secs(3_600))).unwrap();
-    let mut quick = PostgresStudy::join(&address(&url), &identity(), lease("quick", LEASE)).unwrap();
+    // Nobody renews a lease: the sign of life would come after a tenth of an hour.
+    begin_with(&url, Duration::from_secs(3_600));
+    let mut slow = PostgresStudy::join(&address(&url), &identity(), usual_lease("slow")).unwrap();
+    let mut quick = PostgresStudy::join(&address(&url), &identity(), usual_lease("quick")).unwrap();
     let old = slow.take(1).unwrap();
     let expire = "UPDATE lossmith_trial SET lease = clock_timestamp() - interval '1 s' WHERE worker = 'slow'";
     assert_eq!(server.client().execute(expire, &[]).unwrap(), 1);
@@ -349,6 +358,50 @@ fn an_outcome_that_comes_too_late_does_not_count() {
     assert_eq!(lead(&url), undisturbed());
     assert!(!check_outcomes(&server, "late").is_empty());
     worker.finish();
+}
+
+#[test]
+fn workers_that_fall_silent_change_nothing() {
+    let Some(server) = Server::shared() else { return };
+    let url = server.url("silent");
+    begin_with(&url, Duration::from_secs(3_600));
+    for victim in 0..MOST_ERRORS + 2 {
+        let mut study = PostgresStudy::join(&address(&url), &identity(), usual_lease(&format!("v{victim}"))).unwrap();
+        let mut held = 0;
+        while held < POPULATION {
+            let jobs = study.take(POPULATION).unwrap();
+            assert!(victim < 3 || jobs.len() == 1, "what silences its workers again and again is taken alone");
+            assert!(jobs.iter().all(|job| job.attempt == victim + 1));
+            held += jobs.len();
+        }
+        let expire = "UPDATE lossmith_trial SET lease = clock_timestamp() - interval '1 s' WHERE worker = $1";
+        server.client().execute(expire, &[&format!("v{victim}")]).unwrap();
+    }
+    // An error is counted apart.
+    let mut study = PostgresStudy::join(&address(&url), &identity(), usual_lease("w")).unwrap();
+    let jobs = study.take(1).unwrap();
+    assert_eq!(progress_of(&url).leases[0].lost, MOST_ERRORS as i32 + 2);
+    study.give_back(&jobs, Some("out of memory")).unwrap();
+    let worker = WorkerProcess::start(&url, "heir", 1);
+    assert_eq!(lead(&url), undisturbed());
+    assert!(check_outcomes(&server, "silent").contains(&(MOST_ERRORS as i32 + 4)));
+    worker.finish();
+    assert_eq!(progress_of(&url).trials, [("done".to_owned(), 30)].into());
+}
+
+#[test]
+fn a_lease_is_the_same_for_all_who_work_for_a_study() {
+    let Some(server) = Server::shared() else { return };
+    let url = server.url("leases");
+    begin(&url);
+    let other = || lease("w", Duration::from_secs(5));
+    let join = PostgresStudy::join(&address(&url), &identity(), other()).err().unwrap();
+    let again = PostgresStudy::begin(&address(&url), &identity(), other()).err().unwrap();
+    for error in [join, again] {
+        let error = format!("{error:#}");
+        assert!(error.contains("--lease 5: this study was begun with --lease 3"), "{error}");
+    }
+    PostgresStudy::join(&address(&url), &identity(), lease("w", LEASE)).unwrap();
 }
 
 #[test]
@@ -383,7 +436,7 @@ fn failing_trials_are_tried_again_then_given_up_and_keep_their_errors() {
     );
     let mut client = server.client();
     let most: i32 = client.query_one("SELECT max(attempt) FROM lossmith_failure", &[]).unwrap().get(0);
-    assert_eq!(most, MOST_ATTEMPTS as i32);
+    assert_eq!(most, MOST_ERRORS as i32);
     let kept = client.query("SELECT outcome FROM lossmith_outcome WHERE ending = 'failed'", &[]).unwrap();
     let kept: Vec<String> = kept.iter().map(|row| row.get(0)).collect();
     assert!(kept.iter().any(|o| o.contains("out of memory")) && kept.iter().any(|o| o.contains("a bug")), "{kept:?}");
@@ -401,7 +454,7 @@ fn work_that_is_told_to_stop_is_given_back_unharmed() {
     let url = server.url("stopped");
     begin(&url);
     let mut study = PostgresStudy::join(&address(&url), &identity(), lease("w", LEASE)).unwrap();
-    for _ in 0..2 * MOST_ATTEMPTS {
+    for _ in 0..2 * MOST_ERRORS {
         let jobs = study.take(BATCH).unwrap();
         let stored =
             super::worker::work_off(&mut study, &jobs, &mut |_| Err(crate::interrupt::Interrupted.into())).unwrap();

@@ -17,6 +17,7 @@ use crate::study::{Plan, SqliteStudy, work_through};
 use crate::tasks::search::page::{self, Origin};
 use crate::tasks::trainings::check_losses;
 
+const COMMAND: &str = "compare classifier";
 /// The level below which a corrected p-value counts.
 const ALPHA: f64 = 0.01;
 /// How many trainings are handed out at once: a kill loses at most these.
@@ -50,11 +51,11 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<Answer> {
     interrupt::listen();
     let (run, begun, recipe, evaluator) = match &args.resume {
-        Some(folder) => begin::resume(folder)?,
+        Some(folder) => begin::resume(folder, COMMAND)?,
         None => {
             let losses = read_losses(args.losses.as_deref().unwrap_or_default())?;
             check_losses(&losses)?;
-            begin::create(&args.common, "compare-classifier", &losses, args.train_size, |recipe| {
+            begin::create(&args.common, COMMAND, &losses, args.train_size, |recipe| {
                 recipe.compare.seeds = args.seeds.unwrap_or(recipe.compare.seeds);
                 recipe.compare.tune_rate = args.tune_rate;
             })?
@@ -64,7 +65,7 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     let mut study = SqliteStudy::open(&run.path("study.db"))?;
     let mut evaluate = |trials: &[Trial]| evaluator.evaluate(trials);
     let done = work_through(&mut study, first, BATCH, &mut Talk::new(false), &mut evaluate)
-        .map_err(|e| how_to_go_on(e, "compare classifier", run.folder()))?;
+        .map_err(|e| how_to_go_on(e, COMMAND, run.folder()))?;
     let result = Compared::new(&done, &names(&done.settings.losses))?;
     run.write_json("result.json", &result)?;
     let text = crate::recipe::to_text(&recipe)?;

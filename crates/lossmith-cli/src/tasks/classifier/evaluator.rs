@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use lossmith::loss::{ClassLoss, Spec};
 use lossmith_data::classification::{Classification, LabelledImages, Split};
 use lossmith_data::tensors::{self, Tensor};
@@ -12,11 +12,11 @@ use lossmith_search::trial::{End, Outcome, Part, Trial};
 
 use ndarray::{ArrayD, IxDyn};
 use rayon::prelude::*;
-use sha2::{Digest, Sha256};
 
 use super::Recipe;
 use crate::interrupt;
 use crate::tasks::Judge;
+use crate::tasks::fingerprint::Fingerprint;
 
 impl Judge for Evaluator {
     fn evaluate(&self, trials: &[Trial]) -> anyhow::Result<Vec<Option<Outcome>>> {
@@ -27,8 +27,16 @@ impl Judge for Evaluator {
         &self.data
     }
 
-    fn checksum(&self) -> String {
-        Self::checksum(self)
+    /// Of all images and labels, in the parts that they are used in.
+    fn checksum(&self) -> anyhow::Result<String> {
+        let mut print = Fingerprint::default();
+        for part in [&self.split.train, &self.split.validation, &self.split.test] {
+            let shape = part.shape();
+            print.numbers([part.len(), shape.height, shape.width, shape.channels]);
+            print.bytes(part.labels());
+            print.bytes(part.pixels());
+        }
+        Ok(print.text())
     }
 
     fn recipe(&self) -> anyhow::Result<String> {
@@ -66,6 +74,13 @@ impl Evaluator {
         let train = dataset(&split.train, classes, &mean_and_sd)?;
         let validation = dataset(&split.validation, classes, &mean_and_sd)?;
         let test = dataset(&split.test, classes, &mean_and_sd)?;
+        let (crop, shape) = (recipe.train.crop, validation.shape());
+        ensure!(
+            crop == 0 || crop < shape.height.min(shape.width),
+            "train.crop: expected less than the side of the images, {} x {}, found {crop}",
+            shape.height,
+            shape.width
+        );
         lossmith_nets::Network::new(&layers, validation.shape(), classes).context("train.net")?;
         let precision = recipe.train.precision;
         if precision == Precision::Bf16 && precision.unit().is_none() {
@@ -77,18 +92,6 @@ impl Evaluator {
     /// The number of classes.
     pub fn classes(&self) -> usize {
         self.split.classes.len()
-    }
-
-    /// A checksum of all images and labels, in the parts that they are used in.
-    pub fn checksum(&self) -> String {
-        let mut hash = Sha256::new();
-        for part in [&self.split.train, &self.split.validation, &self.split.test] {
-            let shape = part.shape();
-            hash.update(format!("{} {} {} {};", part.len(), shape.height, shape.width, shape.channels));
-            hash.update(part.labels());
-            hash.update(part.pixels());
-        }
-        hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// How many images there are to train on.

@@ -5,6 +5,7 @@ use lossmith_nets::Precision;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::ranges::{self, Limits, MADE, RATE, SHARE, STEPS, key};
 use crate::recipe::Presets;
 use crate::tasks::search::recipe::{CmaEs, Compare, Search, Sections, Taylor, positive, share};
 
@@ -60,6 +61,21 @@ fn precision<'de, D: Deserializer<'de>>(found: D) -> Result<Precision, D::Error>
     name.parse().map_err(|e| D::Error::custom(format!("train.precision: {e}")))
 }
 
+const RANGES: &[Limits] = &[
+    ("data.validation", 1.0, 1e7),
+    key("data.digits_train", MADE),
+    key("data.digits_test", MADE),
+    key("train.steps", STEPS),
+    ("train.batch", 1.0, 1e5),
+    key("train.rate", RATE),
+    key("train.momentum", SHARE),
+    key("train.weight_decay", SHARE),
+    ("train.rate_steps", 0.0, 1e8),
+    ("train.rate_factor", 1e-12, 10.0),
+    ("train.crop", 0.0, 1e3),
+    key("train.eval_every", STEPS),
+];
+
 impl Recipe {
     /// Checks what the types do not say.
     pub fn check(&self) -> anyhow::Result<()> {
@@ -73,7 +89,11 @@ impl Recipe {
         ensure!(t.weight_decay >= 0.0 && t.weight_decay.is_finite(), "train.weight_decay: expected at least 0");
         positive("train.rate_factor", t.rate_factor)?;
         ensure!(self.data.validation >= 1, "data.validation: expected at least 1");
-        self.sections().check()
+        self.sections().check()?;
+        ranges::check(self, "", &[ranges::SEARCH, RANGES])?;
+        let last = t.rate * t.rate_factor.powi(t.rate_steps.len() as i32);
+        ensure!(last <= 1e30, "train.rate_steps: with train.rate_factor the rate grows to {last:e}, past all numbers");
+        Ok(())
     }
 
     /// What leads a search.

@@ -26,7 +26,7 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     let loss = read_loss(&args.loss)?.to_string();
     super::evaluator::class_loss(&loss)?;
     let (run, _, recipe, evaluator) =
-        begin::create(&args.common, "train-classifier", std::slice::from_ref(&loss), None, |_| {})?;
+        begin::create(&args.common, "train classifier", std::slice::from_ref(&loss), None, |_| {})?;
     let (data, arithmetic) = (&evaluator.data, evaluator.arithmetic());
     tracing::info!("{data}; {} steps of {}, {arithmetic}", recipe.train.steps, recipe.train.net);
     let trial =

@@ -7,10 +7,12 @@ use lossmith_burn::cmat::evaluate::Given;
 use serde_json::json;
 
 use super::train::ceiling_line;
-use super::{Common, Session, cut};
+use super::{Common, Session, cut, identity};
 use crate::interrupt;
 use crate::output::{self, Answer, Table};
-use crate::tasks::trainings::{Kept, Trainings, check_losses};
+use crate::tasks::trainings::{Kept, Trainings, check_losses, with_zeros};
+
+const COMMAND: &str = "compare cmat";
 
 /// Compare losses of the agents' second stage, paired by seed
 #[derive(Debug, clap::Args)]
@@ -31,15 +33,16 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
     interrupt::listen();
     let losses: Vec<&str> = split_list(&args.losses).into_iter().map(str::trim).collect();
     check_losses(&losses)?;
-    let recipe = args.kept.recipe(|| args.common.recipe(None))?;
+    let recipe = args.kept.recipe(COMMAND, || args.common.recipe(None))?;
     for loss in &losses {
         recipe.objective(loss)?;
     }
     let cut = cut(&recipe.train.reward);
     let k = CUTS[cut];
-    let (mut recalls, mut nodes) = (vec![Vec::new(); losses.len()], vec![Vec::new(); losses.len()]);
+    let mut outcomes = vec![Vec::new(); losses.len()];
     let mut ceilings = String::new();
-    let run = args.kept.run("compare-cmat", &recipe)?;
+    let identity = identity(COMMAND, &recipe, &recipe.scenes(recipe.seed)?)?;
+    let run = args.kept.run("compare-cmat", &identity)?;
     let mut trainings = Trainings::open(&run)?;
     trainings.begin("comparison", losses.len() * args.seeds as usize);
     for seed in recipe.seed..recipe.seed + args.seeds {
@@ -50,7 +53,7 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
         // All losses of a seed begin where this stage ends.
         let mut first = None;
         for (at, loss) in losses.iter().enumerate() {
-            let [recall, right] = trainings.outcome(&format!("{loss}, seed {seed}"), || {
+            let outcome = trainings.outcome(&format!("{loss}, seed {seed}"), || {
                 if first.is_none() {
                     first = Some(session.first_stage(recipe.settings("cross-entropy", seed)?, quiet)?);
                 }
@@ -59,20 +62,28 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
                 let outcome = session.outcome(&second, Given::Boxes)?;
                 Ok([outcome.graphs.constraint.mean[cut], outcome.node_accuracy])
             })?;
-            tracing::info!("seed {seed}, {loss}: R@{k} {recall:.4}");
-            recalls[at].push(recall);
-            nodes[at].push(right);
+            if let Some([recall, _]) = outcome {
+                tracing::info!("seed {seed}, {loss}: R@{k} {recall:.4}");
+            }
+            outcomes[at].push(outcome);
         }
     }
+    let (figures, diverged) = with_zeros(&outcomes);
+    let column = |at: usize| -> Vec<Vec<f64>> {
+        figures.iter().map(|of_loss| of_loss.iter().map(|f: &[f64; 2]| f[at]).collect()).collect()
+    };
+    let (recalls, nodes) = (column(0), column(1));
     let verdict = Verdict::new(&losses, &recalls, 0.05)?;
     if args.common.json {
         let lists: Vec<_> = losses.iter().zip(recalls.iter().zip(&nodes)).collect();
-        output::print_json(&json!({"cut": k, "recall_and_nodes": lists, "verdict": verdict}))?;
+        output::print_json(&json!({"cut": k, "recall_and_nodes": lists, "diverged": diverged, "verdict": verdict}))?;
     } else {
-        let mut table = Table::new(["loss".to_owned(), format!("R@{k}"), "sd".into(), "nodes right".into()]);
-        for (name, (recall, nodes)) in losses.iter().zip(recalls.iter().zip(&nodes)) {
+        let mut table =
+            Table::new(["loss".to_owned(), format!("R@{k}"), "sd".into(), "nodes right".into(), "diverged".into()]);
+        for ((name, diverged), (recall, nodes)) in losses.iter().zip(diverged).zip(recalls.iter().zip(&nodes)) {
             let number = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| format!("{v:.4}"));
-            table.row([(*name).to_owned(), number(mean(recall)), number(sd(recall)), number(mean(nodes))]);
+            let cells = [number(mean(recall)), number(sd(recall)), number(mean(nodes)), diverged.to_string()];
+            table.row([(*name).to_owned()].into_iter().chain(cells));
         }
         output::print(&format!("{table}{ceilings}\n{}\nrun: {}\n", pairs(&verdict), run.folder().display()))?;
     }

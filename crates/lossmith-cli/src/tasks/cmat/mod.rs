@@ -19,6 +19,9 @@ use lossmith_data::node_graphs::{NodeGraph, NodeGraphs};
 pub use recipe::{Common, PRESETS, Recipe};
 
 use crate::interrupt;
+use crate::study::Identity;
+use crate::tasks;
+use crate::tasks::fingerprint::Fingerprint;
 
 /// Scenes on the devices of training and of testing.
 pub struct Session {
@@ -107,6 +110,14 @@ impl Session {
         let some: Vec<Seen> = self.test.iter().take(SCENES).map(|(seen, _)| seen.clone()).collect();
         Ok(gradient_variance(&trainer.agents.valid(), self.config.classes, &some, critic, SAMPLES, seed)?)
     }
+}
+
+/// The identity of a run of `command`.
+pub fn identity(command: &str, recipe: &Recipe, data: &NodeGraphs) -> anyhow::Result<Identity> {
+    let mut print = Fingerprint::default();
+    print.json(&data.about)?;
+    [&data.train, &data.test].into_iter().try_for_each(|part| print.json(part))?;
+    tasks::identity(command, print, recipe)
 }
 
 /// Scenes to judge by.

@@ -10,7 +10,8 @@ use lossmith_data::make::hubs;
 use lossmith_data::node_graphs::NodeGraphs;
 use serde::{Deserialize, Serialize};
 
-use crate::commands::read_loss;
+use crate::commands::loss_text;
+use crate::ranges::{self, Limits, MADE, SEED, SHARE, key};
 use crate::recipe::{self, Presets};
 
 /// The loss of the catalogue that the agents are trained by.
@@ -108,7 +109,7 @@ impl Common {
     pub fn recipe(&self, loss: Option<&str>) -> anyhow::Result<Recipe> {
         let mut recipe: Recipe = recipe::load(PRESETS, &self.recipe, &self.set)?;
         let train = &mut recipe.train;
-        train.loss = loss.map_or_else(|| train.loss.clone(), str::to_owned);
+        train.loss = loss_text(loss.unwrap_or(&train.loss))?;
         train.reward = self.reward.clone().unwrap_or_else(|| train.reward.clone());
         train.critic = self.critic.clone().unwrap_or_else(|| train.critic.clone());
         train.epochs = self.epochs.unwrap_or(train.epochs);
@@ -123,9 +124,36 @@ impl Common {
     }
 }
 
+const RANGES: &[Limits] = &[
+    key("seed", SEED),
+    ("seeds", 1.0, 1e3),
+    key("data.confusion", SHARE),
+    ("data.limit", 0.0, 1e9),
+    ("data.blocks", 0.0, 20.0),
+    ("data.groups", 0.0, 20.0),
+    ("data.noise", 0.0, 10.0),
+    key("data.train", MADE),
+    key("data.test", MADE),
+    ("agents.hidden", 2.0, 4096.0),
+    ("agents.pair", 1.0, 4096.0),
+    ("agents.rounds", 1.0, 4096.0),
+    ("train.epochs", 1.0, 4096.0),
+    ("train.policy_epochs", 0.0, 4096.0),
+    ("train.batch", 1.0, 4096.0),
+    ("train.rate", 1e-12, 10.0),
+    ("train.policy_rate", 1e-12, 10.0),
+    ("train.node_weight", 0.0, 1e6),
+    ("train.pair_weight", 0.0, 1e6),
+];
+
 impl Recipe {
     /// Whether all numbers are in range.
     pub fn check(&self) -> anyhow::Result<()> {
+        self.check_as("")
+    }
+
+    /// The same; `prefix` is where the recipe stands in that of a search.
+    pub fn check_as(&self, prefix: &str) -> anyhow::Result<()> {
         self.objective(&self.train.loss)?;
         anyhow::ensure!((1..=1000).contains(&self.seeds), "recipe: seeds: expected 1 to 1000, found {}", self.seeds);
         let sizes = [
@@ -141,7 +169,7 @@ impl Recipe {
         for (key, rate) in [("train.rate", self.train.rate), ("train.policy_rate", self.train.policy_rate)] {
             anyhow::ensure!(rate > 0.0 && rate.is_finite(), "recipe: {key}: expected a number above 0, found {rate}");
         }
-        Ok(())
+        ranges::check(self, prefix, &[RANGES])
     }
 
     /// What stage 2 trains by: a name, or the catalogue's loss with its parameters, `counterfactual-critic(reward=recall@50)`.
@@ -214,7 +242,7 @@ fn named(loss: &str) -> anyhow::Result<(Objective, Option<Expr>)> {
     if !loss.starts_with(CRITIC) {
         anyhow::bail!("--loss: {wanted}, found '{loss}'");
     }
-    let Spec::Named(arguments) = read_loss(loss)? else { anyhow::bail!("--loss: {wanted}, found '{loss}'") };
+    let Spec::Named(arguments) = Spec::parse(loss)? else { anyhow::bail!("--loss: {wanted}, found '{loss}'") };
     let objective = policy(&arguments.word("reward"), arguments.choice("critic"))?;
     Ok((objective, arguments.kernel("surrogate").cloned()))
 }

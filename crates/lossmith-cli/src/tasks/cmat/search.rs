@@ -9,13 +9,13 @@ use lossmith::loss::Spec;
 use lossmith_burn::cmat::evaluate::Given;
 use lossmith_burn::cmat::scene::Seen;
 use lossmith_burn::cmat::train::Progress;
-use lossmith_burn::cmat::{CmatError, Settings, Trainer};
+use lossmith_burn::cmat::{Settings, Trainer};
 use lossmith_data::node_graphs::{NodeGraph, NodeGraphs};
 use lossmith_search::trial::{Part, Trial};
-use sha2::{Digest, Sha256};
 
 use super::{PRESETS, Recipe, Session, cut, judged};
 use crate::recipe::Presets;
+use crate::tasks::fingerprint::Fingerprint;
 use crate::tasks::search::slot::{self, Passes, SlotRecipe, SlotTask};
 
 /// Trains agents by a surrogate, and judges their graphs.
@@ -44,7 +44,7 @@ impl SlotTask for Parser {
     }
 
     fn open(recipe: SlotRecipe<Recipe>, folder: Option<&Path>) -> anyhow::Result<Self> {
-        recipe.task.check()?;
+        recipe.task.check_as("task.")?;
         let mut here = recipe.task.clone();
         here.data.path = folder.map_or(here.data.path, |folder| folder.display().to_string());
         let NodeGraphs { about, mut train, test } = here.scenes(here.seed)?;
@@ -76,10 +76,8 @@ impl SlotTask for Parser {
         &self.words
     }
 
-    fn digest(&self, hash: &mut Sha256) {
-        for part in &self.scenes {
-            hash.update(serde_json::to_vec(part).unwrap_or_default());
-        }
+    fn digest(&self, print: &mut Fingerprint) -> anyhow::Result<()> {
+        self.scenes.iter().try_for_each(|part| print.json(part))
     }
 
     fn figure(&self, trial: &Trial, done: &mut u32) -> anyhow::Result<f64> {
@@ -87,11 +85,6 @@ impl SlotTask for Parser {
         let settings = self.settings(trial)?;
         self.first(&settings)?;
         self.recall(trial, settings)
-    }
-
-    /// The critic turns agents away whose numbers are no longer finite.
-    fn diverged(error: &anyhow::Error) -> bool {
-        matches!(error.downcast_ref(), Some(CmatError::Scene { .. }))
     }
 }
 

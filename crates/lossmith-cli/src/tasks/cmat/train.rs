@@ -10,12 +10,13 @@ use lossmith_burn::cmat::{Settings, Trainer, store};
 use lossmith_data::node_graphs::{About, NodeGraphs};
 use serde_json::json;
 
-use super::{Common, Recipe, Session};
+use super::{Common, Recipe, Session, identity};
 use crate::output::{self, Answer, Table};
 use crate::run::Run;
 use crate::tasks::classifier::compare::how_to_go_on;
 use crate::{interrupt, recipe};
 
+const COMMAND: &str = "train cmat";
 /// The agents after the first stage, which all losses share.
 const FIRST: &str = "stage-1.safetensors";
 /// The trained agents.
@@ -49,24 +50,25 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<Answer> {
     interrupt::listen();
     let recipe: Recipe = match &args.resume {
-        Some(folder) => recipe::parse_text(&Run::open(folder)?.read("recipe.toml")?)?,
+        Some(folder) => recipe::parse_text(&Run::resume(folder, COMMAND)?.1.recipe)?,
         None => args.common.recipe(args.loss.as_deref())?,
     };
     recipe.check()?;
     let data = recipe.scenes(recipe.seed)?;
     let session = Session::new(&data, &recipe)?;
+    let identity = identity(COMMAND, &recipe, &data)?;
     let run = match &args.resume {
         Some(folder) => Run::open(folder)?,
-        None => Run::create(args.out.as_deref(), "cmat")?,
+        None => Run::begin(args.out.as_deref(), "cmat", &identity)?,
     };
-    run.write("recipe.toml", recipe::to_text(&recipe)?.as_bytes())?;
+    run.check(&identity)?;
     run.write_json("vocabulary.json", &data.about)?;
     run.write_json("model.json", &session.config)?;
 
     let settings = recipe.settings(&recipe.train.loss, recipe.seed)?;
     let log = Log::open(&run, args.resume.is_some());
-    let [first, second] = train(&run, &session, &recipe.train.loss, settings, log)
-        .map_err(|e| how_to_go_on(e, "train cmat", run.folder()))?;
+    let [first, second] =
+        train(&run, &session, &recipe.train.loss, settings, log).map_err(|e| how_to_go_on(e, COMMAND, run.folder()))?;
     let outcomes =
         [("stage 1", session.outcome(&first, Given::Boxes)?), ("stage 2", session.outcome(&second, Given::Boxes)?)];
     let found = json!({"run": run.folder(), "ceilings": ceilings(&data.about),

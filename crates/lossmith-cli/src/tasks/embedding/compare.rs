@@ -6,12 +6,14 @@ use lossmith_burn::embedding::{Recipe, train};
 use lossmith_data::label_images::LabelledSet;
 use serde_json::json;
 
-use super::{EmbeddingRecipe, PRESETS, data, mean_sbd};
+use super::{EmbeddingRecipe, PRESETS, check_loss, data, identity, mean_sbd};
 use crate::commands::read_losses;
 use crate::interrupt::{self, Interrupted};
 use crate::output::{self, Answer, Table};
 use crate::recipe;
-use crate::tasks::trainings::{Kept, Trainings, check_losses};
+use crate::tasks::trainings::{Kept, Trainings, check_losses, check_seeds, with_zeros};
+
+const COMMAND: &str = "compare embedding";
 
 /// The arguments of `compare embedding`.
 #[derive(Debug, clap::Args)]
@@ -47,15 +49,17 @@ pub struct Args {
 
 pub fn run(args: &Args) -> anyhow::Result<Answer> {
     let specs = read_losses(&args.losses)?;
+    specs.iter().try_for_each(check_loss)?;
     let losses = specs.iter().map(|s| Ok(s.build()?)).collect::<anyhow::Result<Vec<_>>>()?;
     let names: Vec<String> = specs.iter().map(ToString::to_string).collect();
     check_losses(&names)?;
-    let recipe = args.kept.recipe(|| {
+    check_seeds(args.seeds, args.alpha)?;
+    let recipe = args.kept.recipe(COMMAND, || {
         let mut recipe: EmbeddingRecipe = recipe::load(PRESETS, &args.recipe, &args.set)?;
         if let Some(data) = &args.data {
             recipe.data.clone_from(data);
         }
-        recipe.model.check()?;
+        recipe.check("")?;
         Ok(recipe)
     })?;
     let data = data(&recipe)?;
@@ -63,7 +67,7 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
         bail!("{}: no image to judge by", recipe.data);
     }
     interrupt::listen();
-    let run = args.kept.run("compare-embedding", &recipe)?;
+    let run = args.kept.run("compare-embedding", &identity(COMMAND, &recipe, &data)?)?;
     let mut trainings = Trainings::open(&run)?;
     trainings.begin("comparison", args.seeds as usize * losses.len());
     let mut values = vec![Vec::new(); losses.len()];
@@ -75,17 +79,18 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
         }
     }
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let (values, diverged) = with_zeros(&values);
     let verdict = Verdict::new(&names, &values, args.alpha)?;
     if args.json {
         let values: serde_json::Map<String, serde_json::Value> =
             names.iter().zip(&values).map(|(name, v)| ((*name).to_owned(), json!(v))).collect();
-        output::print_json(&json!({ "metric": "sbd", "values": values, "verdict": verdict }))?;
+        output::print_json(&json!({ "metric": "sbd", "values": values, "diverged": diverged, "verdict": verdict }))?;
         return Ok(Answer::Yes);
     }
-    let mut table = Table::new(["loss", "mean SBD", "sd"]);
-    for (name, values) in names.iter().zip(&values) {
+    let mut table = Table::new(["loss", "mean SBD", "sd", "diverged"]);
+    for ((name, values), diverged) in names.iter().zip(&values).zip(diverged) {
         let cell = |v: Option<f64>| v.map_or("-".to_owned(), |v| format!("{v:.4}"));
-        table.row([(*name).to_owned(), cell(stats::mean(values)), cell(stats::sd(values))]);
+        table.row([(*name).to_owned(), cell(stats::mean(values)), cell(stats::sd(values)), diverged.to_string()]);
     }
     output::print(&format!("{table}\n{}\n\nrun: {}\n", verdict.verdict, run.folder().display()))?;
     Ok(Answer::Yes)

@@ -8,15 +8,19 @@ pub mod train;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
+use lossmith::loss::Spec;
 use lossmith::metric::instances::{Mode, Overlaps};
 use lossmith_burn::embedding::{Cluster, Given, Model, Recipe};
 use lossmith_data::label_images::{self, LabelledSet, Sample};
 use lossmith_data::make::scenes::{Kind, Scenes};
 use serde::{Deserialize, Serialize};
 
+use crate::ranges::{self, Limits, MADE, SEED, STEPS, key};
 use crate::recipe::Presets;
 use crate::run::Run;
-use crate::tasks::inputs;
+use crate::study::Identity;
+use crate::tasks::fingerprint::Fingerprint;
+use crate::tasks::{self, inputs};
 
 /// The presets.
 pub const PRESETS: Presets = Presets {
@@ -51,6 +55,42 @@ pub struct Made {
     pub test: usize,
 }
 
+const RANGES: &[Limits] = &[
+    key("made.train", MADE),
+    key("made.test", MADE),
+    ("model.dim", 1.0, 64.0),
+    ("model.widths", 1.0, 1024.0),
+    ("model.side", 16.0, 4096.0),
+    key("model.steps", STEPS),
+    ("model.batch", 1.0, 256.0),
+    ("model.learning_rate", 1e-12, 1.0),
+    ("model.clip", 1e-12, 1e6),
+    ("model.enlarge", 1.0, 8.0),
+    ("model.zoom", 1.0, 8.0),
+    ("model.bandwidth", 1e-6, 1e6),
+    ("model.separation", 1e-6, 1e6),
+    ("model.least_size", 0.0, 1e9),
+    key("model.seed", SEED),
+];
+
+impl EmbeddingRecipe {
+    /// Checks what the types do not say; `prefix` is where the recipe stands in that of a search.
+    pub fn check(&self, prefix: &str) -> anyhow::Result<()> {
+        self.model.check()?;
+        ranges::check(self, prefix, &[RANGES])
+    }
+}
+
+/// Checks that a loss is one of embeddings.
+pub fn check_loss(spec: &Spec) -> anyhow::Result<()> {
+    let reads = |name| matches!(spec, Spec::Named(loss) if loss.entry().inputs.iter().any(|input| input.name == name));
+    ensure!(
+        reads("embedding") && reads("labels"),
+        "{spec}: this is no loss of embeddings; expected one of discriminative's kind"
+    );
+    Ok(())
+}
+
 /// The data that a recipe names: generated, or a folder.
 pub fn data(recipe: &EmbeddingRecipe) -> anyhow::Result<LabelledSet> {
     let made = |kind| {
@@ -72,6 +112,26 @@ pub fn data(recipe: &EmbeddingRecipe) -> anyhow::Result<LabelledSet> {
             Ok(found)
         }
     }
+}
+
+/// Adds pictures and their instances to a checksum.
+pub fn digest(print: &mut Fingerprint, parts: &[&[Sample]]) {
+    for part in parts {
+        print.numbers([part.len()]);
+        for sample in *part {
+            let p = &sample.picture;
+            print.numbers([p.height, p.width, p.channels]);
+            print.bytes(&p.samples);
+            print.numbers(sample.labels.ids.iter().map(|id| *id as usize));
+        }
+    }
+}
+
+/// The identity of a run of `command`.
+pub fn identity(command: &str, recipe: &EmbeddingRecipe, data: &LabelledSet) -> anyhow::Result<Identity> {
+    let mut print = Fingerprint::default();
+    digest(&mut print, &[&data.train, &data.test]);
+    tasks::identity(command, print, recipe)
 }
 
 /// The mean SBD of the instances that a model finds.

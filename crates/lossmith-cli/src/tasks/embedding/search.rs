@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use lossmith::loss::{Loss, Spec};
-use lossmith_burn::embedding::{EmbeddingError, Recipe, train};
+use lossmith_burn::embedding::{Recipe, train};
 use lossmith_data::label_images::Sample;
 use lossmith_search::trial::{Part, Trial};
-use sha2::{Digest, Sha256};
 
-use super::{EmbeddingRecipe, PRESETS, data, mean_sbd};
+use super::{EmbeddingRecipe, PRESETS, data, digest, mean_sbd};
 use crate::interrupt;
 use crate::recipe::Presets;
+use crate::tasks::fingerprint::Fingerprint;
 use crate::tasks::search::slot::{self, SlotRecipe, SlotTask};
 
 /// Trains the embedding network with a loss, and scores the instances that it finds.
@@ -34,7 +34,7 @@ impl SlotTask for Segmenter {
     }
 
     fn open(recipe: SlotRecipe<EmbeddingRecipe>, folder: Option<&Path>) -> anyhow::Result<Self> {
-        recipe.task.model.check()?;
+        recipe.task.check("task.")?;
         let here = folder.map_or_else(|| recipe.task.data.clone(), |folder| folder.display().to_string());
         let found = data(&EmbeddingRecipe { data: here, ..recipe.task.clone() })?;
         let (mut train, test) = (found.train, found.test);
@@ -61,16 +61,9 @@ impl SlotTask for Segmenter {
         &self.words
     }
 
-    fn digest(&self, hash: &mut Sha256) {
-        for part in [&self.train, &self.validation, &self.test] {
-            hash.update(format!("{};", part.len()));
-            for sample in part {
-                let p = &sample.picture;
-                hash.update(format!("{} {} {};", p.height, p.width, p.channels));
-                hash.update(&p.samples);
-                sample.labels.ids.iter().for_each(|id| hash.update(id.to_le_bytes()));
-            }
-        }
+    fn digest(&self, print: &mut Fingerprint) -> anyhow::Result<()> {
+        digest(print, &[&self.train, &self.validation, &self.test]);
+        Ok(())
     }
 
     fn figure(&self, trial: &Trial, done: &mut u32) -> anyhow::Result<f64> {
@@ -91,10 +84,6 @@ impl SlotTask for Segmenter {
             !interrupt::asked()
         })?;
         mean_sbd(&model, judged)
-    }
-
-    fn diverged(error: &anyhow::Error) -> bool {
-        matches!(error.downcast_ref(), Some(EmbeddingError::Diverged { .. } | EmbeddingError::Cluster(_)))
     }
 }
 

@@ -3,21 +3,23 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use indicatif::{ProgressBar, ProgressStyle};
-use lossmith::loss::Loss;
+use lossmith::loss::{Loss, Spec};
 use lossmith::metric::instances::{Mode, Overlaps, Scores, Summary};
 use lossmith_burn::embedding::{Cluster, Given, Model, Step, train_from};
 use lossmith_data::label_images::{self, LabelledSet, Sample};
 use serde_json::json;
 
-use super::{EmbeddingRecipe, PRESETS, WEIGHTS, data, open};
-use crate::commands::read_loss;
+use super::{EmbeddingRecipe, PRESETS, WEIGHTS, check_loss, data, identity, open};
+use crate::commands::{loss_text, read_loss};
 use crate::interrupt;
 use crate::output::{self, Answer, Table};
 use crate::recipe;
 use crate::run::Run;
 use crate::tasks::resume::{Keeper, Saving};
+
+const COMMAND: &str = "train embedding";
 
 /// The arguments of `train embedding`.
 #[derive(Debug, clap::Args)]
@@ -73,10 +75,10 @@ impl Args {
         if let Some(data) = &self.data {
             recipe.data.clone_from(data);
         }
-        if let Some(loss) = &self.loss {
-            // The text in the run must not depend on a file that may change.
-            recipe.loss = read_loss(loss)?.to_string();
-        }
+        recipe.loss = match &self.loss {
+            Some(loss) => read_loss(loss)?.to_string(),
+            None => loss_text(&recipe.loss)?,
+        };
         recipe.model.dim = self.dim.unwrap_or(recipe.model.dim);
         recipe.model.seed = self.seed.unwrap_or(recipe.model.seed);
         recipe.model.steps = self.steps.unwrap_or(recipe.model.steps);
@@ -89,32 +91,34 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
         return go_on(folder, args);
     }
     let mut recipe = args.recipe()?;
-    let loss = read_loss(&recipe.loss)?.build()?;
+    recipe.check("")?;
+    let loss = Spec::parse(&recipe.loss)?;
+    check_loss(&loss)?;
+    let loss = loss.build()?;
     let data = data(&recipe)?;
     if data.train.is_empty() {
         bail!("{}: no image to train on", recipe.data);
     }
     if let Some(epochs) = args.epochs {
-        recipe.model.steps = (epochs * data.train.len()).div_ceil(recipe.model.batch).max(1);
+        recipe.model.steps = epochs.saturating_mul(data.train.len()).div_ceil(recipe.model.batch).max(1);
+        recipe.check("")?;
     }
-    recipe.model.check()?;
-    let run = Run::create(args.out.as_deref(), "embedding")?;
-    run.write("recipe.toml", recipe::to_text(&recipe)?.as_bytes())?;
+    let run = Run::begin(args.out.as_deref(), "embedding", &identity(COMMAND, &recipe, &data)?)?;
     let model = trained(&run, &recipe, loss.as_ref(), &data, args.saving)?;
     report(&run, &model, &data, args.json)
 }
 
 /// Goes on with a run; one that is finished is only scored again.
 fn go_on(folder: &Path, args: &Args) -> anyhow::Result<Answer> {
-    let run = Run::open(folder)?;
-    let recipe: EmbeddingRecipe = recipe::parse_text(&run.read("recipe.toml")?)
-        .with_context(|| format!("{}: no run of `train embedding`", folder.display()))?;
+    let (run, began) = Run::resume(folder, COMMAND)?;
+    let recipe: EmbeddingRecipe = recipe::parse_text(&began.recipe)?;
     let data = data(&recipe)?;
+    run.check(&identity(COMMAND, &recipe, &data)?)?;
     let model = if run.path(WEIGHTS).is_file() {
         tracing::info!("{}: the training is finished", folder.display());
         open(&run)?
     } else {
-        trained(&run, &recipe, read_loss(&recipe.loss)?.build()?.as_ref(), &data, args.saving)?
+        trained(&run, &recipe, Spec::parse(&recipe.loss)?.build()?.as_ref(), &data, args.saving)?
     };
     report(&run, &model, &data, args.json)
 }
@@ -144,7 +148,7 @@ fn trained(
     // The course of a training that failed is what its user needs most.
     keeper.write_log()?;
     let model = model?;
-    keeper.check_stopped("train embedding")?;
+    keeper.check_stopped(COMMAND)?;
     run.write(WEIGHTS, &model.to_bytes()?)?;
     keeper.finish()?;
     Ok(model)

@@ -14,7 +14,9 @@ use crate::commands::read_loss;
 use crate::interrupt;
 use crate::output::{self, Answer, Table};
 use crate::run::Run;
-use crate::tasks::trainings::{Kept, Trainings, check_losses};
+use crate::tasks::trainings::{Kept, Trainings, check_losses, check_seeds, with_zeros};
+
+const COMMAND: &str = "compare polarmask";
 
 /// The arguments of `compare polarmask`.
 #[derive(Debug, clap::Args)]
@@ -46,25 +48,31 @@ const SMOOTH_L1: &str = "smooth-l1-rays(scale=0.3)";
 
 pub fn run(args: &Args) -> anyhow::Result<Answer> {
     let losses = losses(&args.losses)?;
-    let recipe = args.kept.recipe(|| args.common.recipe())?;
+    check_seeds(args.seeds, args.alpha)?;
+    let recipe = args.kept.recipe(COMMAND, || args.common.recipe())?;
     for loss in &losses {
         Criterion::new(&Spec::parse(loss)?, Centerness::Hard, recipe.network.rays)?;
     }
+    let data = recipe.data()?;
+    Session::new(&recipe, &data)?;
     recipe.warn_of_unlabelled()?;
-    let run = args.kept.run("compare-polarmask", &recipe)?;
+    let run = args.kept.run("compare-polarmask", &recipe.identity(COMMAND, &data)?)?;
+    drop(data);
     interrupt::listen();
-    let compared = compare(&run, &recipe, &losses, args.seeds)?;
+    let (compared, diverged) = compare(&run, &recipe, &losses, args.seeds)?;
     let names: Vec<&str> = losses.iter().map(String::as_str).collect();
     let values: Vec<Vec<f64>> = compared.iter().map(|scores| scores.iter().map(|s| s.coco.AP).collect()).collect();
     let verdict = Verdict::new(&names, &values, args.alpha)?;
-    run.write_json("comparison.json", &json!({ "losses": names, "scores": compared, "verdict": verdict }))?;
+    let found = json!({
+        "metric": "AP", "losses": names, "scores": compared, "diverged": diverged, "verdict": verdict
+    });
+    run.write_json("comparison.json", &found)?;
     if args.json {
-        output::print_json(&json!({ "metric": "AP", "losses": names, "scores": compared, "verdict": verdict }))?;
+        output::print_json(&found)?;
         return Ok(Answer::Yes);
     }
-    let text =
-        format!("{}\n{}\n\nrun: {}\n", table("loss", &names, &compared), verdict.verdict, run.folder().display());
-    output::print(&text)?;
+    let table = table(&names, &compared, &diverged);
+    output::print(&format!("{table}\n{}\n\nrun: {}\n", verdict.verdict, run.folder().display()))?;
     Ok(Answer::Yes)
 }
 
@@ -77,8 +85,13 @@ fn losses(text: &str) -> anyhow::Result<Vec<String>> {
     Ok(losses)
 }
 
-/// The scores of each loss, seed by seed.
-pub fn compare(run: &Run, recipe: &Recipe, losses: &[String], seeds: u64) -> anyhow::Result<Vec<Vec<Scores>>> {
+/// The scores of each loss, seed by seed, and how many of its trainings diverged.
+fn compare(
+    run: &Run,
+    recipe: &Recipe,
+    losses: &[String],
+    seeds: u64,
+) -> anyhow::Result<(Vec<Vec<Scores>>, Vec<usize>)> {
     let mut trainings = Trainings::open(run)?;
     trainings.begin("comparison", losses.len() * seeds as usize);
     let mut scores = vec![Vec::new(); losses.len()];
@@ -89,11 +102,11 @@ pub fn compare(run: &Run, recipe: &Recipe, losses: &[String], seeds: u64) -> any
             scores.push(trained(&mut trainings, loss, &recipe)?);
         }
     }
-    Ok(scores)
+    Ok(with_zeros(&scores))
 }
 
 /// The scores of a training by this recipe on the data that it names, done now unless it was before.
-pub fn trained(trainings: &mut Trainings<Scores>, name: &str, recipe: &Recipe) -> anyhow::Result<Scores> {
+pub fn trained(trainings: &mut Trainings<Scores>, name: &str, recipe: &Recipe) -> anyhow::Result<Option<Scores>> {
     trainings.outcome(&format!("{name}, seed {}", recipe.train.seed), || {
         let data = recipe.data()?;
         let stop = || if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
@@ -106,16 +119,16 @@ pub fn trained(trainings: &mut Trainings<Scores>, name: &str, recipe: &Recipe) -
 }
 
 /// The mean figures of each row over its seeds, and the deviation of the first.
-pub fn table(head: &str, names: &[impl AsRef<str>], scores: &[Vec<Scores>]) -> Table {
-    let mut table = Table::new([head, "AP", "sd", "AP50", "AP75", "S", "M", "L"]);
+fn table(names: &[&str], scores: &[Vec<Scores>], diverged: &[usize]) -> Table {
+    let mut table = Table::new(["loss", "AP", "sd", "AP50", "AP75", "S", "M", "L", "diverged"]);
     let mean = |scores: &[Scores], of: fn(&Scores) -> f64| {
         let values: Vec<f64> = scores.iter().map(of).filter(|v| *v >= 0.0).collect();
         stats::mean(&values).map_or_else(|| "-".to_owned(), |v| format!("{v:.4}"))
     };
-    for (name, scores) in names.iter().zip(scores) {
+    for ((name, scores), diverged) in names.iter().zip(scores).zip(diverged) {
         let aps: Vec<f64> = scores.iter().map(|s| s.coco.AP).collect();
         table.row([
-            name.as_ref().to_owned(),
+            (*name).to_owned(),
             mean(scores, |s| s.coco.AP),
             stats::sd(&aps).map_or_else(|| "-".to_owned(), |v| format!("{v:.4}")),
             mean(scores, |s| s.coco.AP50),
@@ -123,6 +136,7 @@ pub fn table(head: &str, names: &[impl AsRef<str>], scores: &[Vec<Scores>]) -> T
             mean(scores, |s| s.coco.APs),
             mean(scores, |s| s.coco.APm),
             mean(scores, |s| s.coco.APl),
+            diverged.to_string(),
         ]);
     }
     table

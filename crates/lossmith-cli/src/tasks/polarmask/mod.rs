@@ -12,11 +12,14 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 use lossmith_burn::polarmask::{BackboneKind, DetectSettings, PolarMaskConfig, TrainSettings};
 use lossmith_data::coco::Coco;
-use lossmith_data::instance_set::{self, InstanceSet};
+use lossmith_data::instance_set::{self, InstanceSet, Part, Source};
 use serde::{Deserialize, Serialize};
 
+use crate::ranges::{self, Limits, MADE, SEED, SHARE, key};
 use crate::recipe::{self, Presets};
-use crate::tasks::inputs;
+use crate::study::Identity;
+use crate::tasks::fingerprint::Fingerprint;
+use crate::tasks::{self, inputs};
 
 /// The presets.
 pub const PRESETS: Presets = Presets {
@@ -113,11 +116,35 @@ impl Common {
         recipe.network.rays = self.rays.unwrap_or(recipe.network.rays);
         recipe.train.epochs = self.epochs.unwrap_or(recipe.train.epochs);
         recipe.train.seed = self.seed.unwrap_or(recipe.train.seed);
+        recipe.check("")?;
         Ok(recipe)
     }
 }
 
+const RANGES: &[Limits] = &[
+    key("made.train", MADE),
+    key("made.test", MADE),
+    ("made.side", 32.0, 4096.0),
+    ("network.rays", 3.0, 3600.0),
+    ("network.width", 32.0, 4096.0),
+    ("network.height", 32.0, 4096.0),
+    ("train.epochs", 1.0, 1e6),
+    ("train.steps", 0.0, 1e8),
+    ("train.batch", 1.0, 256.0),
+    ("train.rate", 1e-12, 10.0),
+    key("train.seed", SEED),
+    key("detect.least", SHARE),
+    ("detect.per_level", 1.0, 1e6),
+    key("detect.iou", SHARE),
+    ("detect.most", 1.0, 1e6),
+];
+
 impl Recipe {
+    /// Checks what the types do not say; `prefix` is where the recipe stands in that of a search.
+    pub fn check(&self, prefix: &str) -> anyhow::Result<()> {
+        ranges::check(self, prefix, &[RANGES])
+    }
+
     /// The data that it names.
     pub fn data(&self) -> anyhow::Result<InstanceSet> {
         let path = Path::new(&self.data);
@@ -134,6 +161,22 @@ impl Recipe {
         Ok(set)
     }
 
+    /// The identity of a run of `command` on these data.
+    pub fn identity(&self, command: &str, data: &InstanceSet) -> anyhow::Result<Identity> {
+        let mut print = Fingerprint::default();
+        self.digest(&mut print, [&data.train, &data.test])?;
+        tasks::identity(command, print, self)
+    }
+
+    /// Adds data, and the weights that a training begins with, to a checksum.
+    pub fn digest<'a>(&self, print: &mut Fingerprint, parts: impl IntoIterator<Item = &'a Part>) -> anyhow::Result<()> {
+        for part in parts {
+            print.json(&part.truth)?;
+            part.pictures.iter().try_for_each(|picture| add_picture(print, picture))?;
+        }
+        if self.weights.is_empty() { Ok(()) } else { print.file(&model::weights_file(&self.weights)) }
+    }
+
     /// Says which pictures of its folder take no part; apart from [`data`](Self::data), which a comparison calls often.
     pub fn warn_of_unlabelled(&self) -> anyhow::Result<()> {
         let path = Path::new(&self.data);
@@ -147,6 +190,17 @@ impl Recipe {
         let config = PolarMaskConfig { classes, rays, backbone, width, height };
         config.check().context("recipe: network")?;
         Ok(config)
+    }
+}
+
+fn add_picture(print: &mut Fingerprint, picture: &Source) -> anyhow::Result<()> {
+    match picture {
+        Source::Here(picture) => {
+            print.numbers([picture.width, picture.height]);
+            print.bytes(&picture.pixels);
+            Ok(())
+        }
+        Source::File(path) => print.file(path),
     }
 }
 

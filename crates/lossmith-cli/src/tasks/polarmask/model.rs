@@ -1,6 +1,6 @@
 //! A trained network with what is needed to use it, as it lies in a run's folder.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use burn::tensor::Device;
@@ -79,15 +79,21 @@ impl Model {
     }
 }
 
+/// The file of what a user named as weights.
+pub fn weights_file(named: &str) -> PathBuf {
+    let path = Path::new(named);
+    if path.is_dir() { path.join(WEIGHTS) } else { path.to_owned() }
+}
+
 /// Loads what a user named as weights to begin with: a run, a ResNet of torchvision, or a published PolarMask.
 pub fn begin_from(network: &mut PolarMask, named: &str) -> anyhow::Result<()> {
-    let path = Path::new(named);
-    let loaded = if path.is_dir() {
-        weights::load_own(network, &path.join(WEIGHTS))
+    let path = weights_file(named);
+    let loaded = if Path::new(named).is_dir() {
+        weights::load_own(network, &path)
     } else {
-        match weights::load_backbone(network, path) {
+        match weights::load_backbone(network, &path) {
             // A file that lacks the backbone's names may have them as a published checkpoint does.
-            Err(WeightsError::Missing { .. }) if weights::load_published(network, path).is_ok() => Ok(()),
+            Err(WeightsError::Missing { .. }) if weights::load_published(network, &path).is_ok() => Ok(()),
             other => other,
         }
     };

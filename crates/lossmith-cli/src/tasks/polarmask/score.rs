@@ -11,7 +11,7 @@ use super::model::Model;
 use crate::commands::evaluate::coco::{self, Figures};
 
 /// What a network reaches.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// COCO's figures of masks.
     #[serde(flatten)]

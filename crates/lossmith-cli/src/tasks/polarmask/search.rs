@@ -4,17 +4,15 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::ensure;
-use lossmith::loss::LossError;
-use lossmith_burn::polarmask::TrainError;
-use lossmith_data::instance_set::{InstanceSet, Part, Source};
+use lossmith_data::instance_set::{InstanceSet, Part};
 use lossmith_search::trial::{Part as TrialPart, Trial};
-use sha2::{Digest, Sha256};
 
 use super::Recipe;
 use super::score::score;
 use super::train::Session;
 use crate::interrupt;
 use crate::recipe::Presets;
+use crate::tasks::fingerprint::Fingerprint;
 use crate::tasks::search::slot::{self, SlotRecipe, SlotTask};
 
 /// Trains the network with a loss on the rays, and scores the masks that it finds.
@@ -55,6 +53,7 @@ impl SlotTask for Detector {
     }
 
     fn open(recipe: SlotRecipe<Recipe>, folder: Option<&Path>) -> anyhow::Result<Self> {
+        recipe.task.check("task.")?;
         let mut here = recipe.task.clone();
         if let Some(folder) = folder {
             here.data = folder.display().to_string();
@@ -89,11 +88,8 @@ impl SlotTask for Detector {
         &self.words
     }
 
-    fn digest(&self, hash: &mut Sha256) {
-        for part in [&self.learned.train, &self.learned.test, &self.test] {
-            hash.update(serde_json::to_string(&part.truth).unwrap_or_default());
-            part.pictures.iter().for_each(|picture| add_picture(hash, picture));
-        }
+    fn digest(&self, print: &mut Fingerprint) -> anyhow::Result<()> {
+        self.recipe.task.digest(print, [&self.learned.train, &self.learned.test, &self.test])
     }
 
     fn figure(&self, trial: &Trial, done: &mut u32) -> anyhow::Result<f64> {
@@ -111,22 +107,6 @@ impl SlotTask for Detector {
             if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         Ok(score(&model, judged)?.coco.AP.max(0.0))
-    }
-
-    fn diverged(error: &anyhow::Error) -> bool {
-        matches!(error.downcast_ref(), Some(TrainError::Loss(LossError::Input { .. })))
-    }
-}
-
-/// A made picture by its pixels, one in a file by the file's length: the ground truth holds the names, and COCO is too large to be
-/// read for a checksum.
-fn add_picture(hash: &mut Sha256, picture: &Source) {
-    match picture {
-        Source::Here(picture) => {
-            hash.update(format!("{} {};", picture.width, picture.height));
-            hash.update(&picture.pixels);
-        }
-        Source::File(path) => hash.update(format!("{:?};", std::fs::metadata(path).map(|m| m.len()).ok())),
     }
 }
 

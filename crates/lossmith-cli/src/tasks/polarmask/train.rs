@@ -14,12 +14,14 @@ use serde_json::json;
 use super::model::{About, Model, begin_from};
 use super::score::{Scores, score, surest};
 use super::{Common, Recipe};
-use crate::commands::read_loss;
+use crate::commands::{loss_text, read_loss};
 use crate::output::{self, Answer, Table};
 use crate::plot::{Axis, Chart, Series};
 use crate::run::Run;
 use crate::tasks::resume::{Keeper, Saving};
 use crate::{interrupt, recipe};
+
+const COMMAND: &str = "train polarmask";
 
 /// The arguments of `train polarmask`.
 #[derive(Debug, clap::Args)]
@@ -55,25 +57,24 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
         return go_on(folder, args);
     }
     let mut recipe = args.common.recipe()?;
-    if let Some(loss) = &args.loss {
-        // The text in the run must not depend on a file that may change.
-        recipe.train.loss = read_loss(loss)?.to_string();
-    }
+    recipe.train.loss = match &args.loss {
+        Some(loss) => read_loss(loss)?.to_string(),
+        None => loss_text(&recipe.train.loss)?,
+    };
     let data = recipe.data()?;
     recipe.warn_of_unlabelled()?;
     let session = Session::new(&recipe, &data)?;
-    let run = Run::create(args.out.as_deref(), "polarmask")?;
-    run.write("recipe.toml", recipe::to_text(&recipe)?.as_bytes())?;
+    let run = Run::begin(args.out.as_deref(), "polarmask", &recipe.identity(COMMAND, &data)?)?;
     let model = trained(&run, &recipe, &session, args.saving)?;
     judge(&run, &model, &data, args.json)
 }
 
 /// Goes on with a run; one that is finished is only scored again.
 fn go_on(folder: &Path, args: &Args) -> anyhow::Result<Answer> {
-    let run = Run::open(folder)?;
-    let recipe: Recipe = recipe::parse_text(&run.read("recipe.toml")?)
-        .with_context(|| format!("{}: no run of `train polarmask`", folder.display()))?;
+    let (run, began) = Run::resume(folder, COMMAND)?;
+    let recipe: Recipe = recipe::parse_text(&began.recipe)?;
     let data = recipe.data()?;
+    run.check(&recipe.identity(COMMAND, &data)?)?;
     recipe.warn_of_unlabelled()?;
     let model = if Model::is_in(&run) {
         tracing::info!("{}: the training is finished", folder.display());
@@ -100,7 +101,7 @@ fn trained(run: &Run, recipe: &Recipe, session: &Session<'_>, saving: Saving) ->
     // The course of a training that failed is what its user needs most.
     log.write(run)?;
     let model = trained?;
-    log.keeper.check_stopped("train polarmask")?;
+    log.keeper.check_stopped(COMMAND)?;
     model.save(run)?;
     log.keeper.finish()?;
     Ok(model)

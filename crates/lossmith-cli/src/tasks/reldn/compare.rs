@@ -4,10 +4,12 @@ use lossmith::loss::Spec;
 use lossmith::stats::{Verdict, mean, sd};
 use serde_json::json;
 
-use super::{By, Common, Data, Figures, Place, Recipe, Session, losses};
+use super::{By, Common, Data, Figures, Place, Recipe, Session, identity, losses};
 use crate::interrupt;
 use crate::output::{self, Answer, Table};
-use crate::tasks::trainings::{Kept, Trainings, check_losses};
+use crate::tasks::trainings::{Kept, Trainings, check_losses, check_seeds, with_zeros};
+
+const COMMAND: &str = "compare reldn";
 
 /// The arguments of `compare reldn`.
 #[derive(Debug, clap::Args)]
@@ -37,6 +39,8 @@ pub struct Args {
 pub struct Compared {
     pub names: Vec<String>,
     pub figures: Vec<Vec<Figures>>,
+    /// How many of its trainings diverged; they count as 0.
+    pub diverged: Vec<usize>,
 }
 
 pub fn run(args: Args) -> anyhow::Result<Answer> {
@@ -45,11 +49,16 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
     recipe.compare.seeds = args.seeds.unwrap_or(recipe.compare.seeds);
     let losses = losses(&args.losses, &recipe.train.variant)?;
     check_losses(&losses.iter().map(|(name, _)| name).collect::<Vec<_>>())?;
+    check_seeds(recipe.compare.seeds, args.alpha)?;
+    losses.iter().try_for_each(|(_, loss)| loss.build().map(drop))?;
     if let Some(folder) = &args.kept.resume {
-        let of_run: Recipe = args.kept.recipe(|| Ok(recipe.clone()))?;
+        let of_run: Recipe = args.kept.recipe(COMMAND, || Ok(recipe.clone()))?;
         anyhow::ensure!(of_run == recipe, "--resume {}: its recipe is another than this command's", folder.display());
     }
-    let run = args.kept.run("compare-reldn", &recipe)?;
+    let data = Data::read(&args.common.source(), &recipe, recipe.seed)?;
+    Session::new(&data, &recipe)?;
+    let run = args.kept.run("compare-reldn", &identity(COMMAND, &recipe, &data)?)?;
+    drop(data);
     let mut trainings = Trainings::open(&run)?;
     let user = args.common.data.is_some();
     let compared = compare(&recipe, &args.common.source(), &losses, recipe.compare.seeds, &mut trainings, "")?;
@@ -62,7 +71,7 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
             .zip(&compared.figures)
             .map(|(name, figures)| (name.clone(), json!(figures)))
             .collect();
-        output::print_json(&json!({"by": by, "figures": values, "verdict": verdict}))?;
+        output::print_json(&json!({"by": by, "figures": values, "diverged": compared.diverged, "verdict": verdict}))?;
     } else {
         output::print(&format!("{}\n{}\nrun: {}\n", compared.table(), pairs(&verdict, by), run.folder().display()))?;
     }
@@ -79,7 +88,7 @@ pub fn compare(
     mark: &str,
 ) -> anyhow::Result<Compared> {
     let built = losses.iter().map(|(_, spec)| Ok(spec.build()?)).collect::<anyhow::Result<Vec<_>>>()?;
-    let mut figures = vec![Vec::new(); losses.len()];
+    let mut outcomes = vec![Vec::new(); losses.len()];
     trainings.begin(if mark.is_empty() { "comparison" } else { mark }, losses.len() * seeds as usize);
     // The user's data are the same for every seed, made ones are not.
     let mut data: Option<Data> = None;
@@ -97,11 +106,14 @@ pub fn compare(
                 let (model, _) = session.train(recipe, built[at].as_ref(), seed, |_| Ok(()))?;
                 session.figures(&model)
             })?;
-            tracing::debug!("seed {seed}, {name}: R@G {:.4}", found.recall_at_truth);
-            figures[at].push(found);
+            if let Some(found) = &found {
+                tracing::debug!("seed {seed}, {name}: R@G {:.4}", found.recall_at_truth);
+            }
+            outcomes[at].push(found);
         }
     }
-    Ok(Compared { names: losses.iter().map(|(name, _)| name.clone()).collect(), figures })
+    let (figures, diverged) = with_zeros(&outcomes);
+    Ok(Compared { names: losses.iter().map(|(name, _)| name.clone()).collect(), figures, diverged })
 }
 
 impl Compared {
@@ -125,6 +137,7 @@ impl Compared {
             };
             table.row(std::iter::once(head.to_owned()).chain(self.values(by).iter().map(cell)));
         }
+        table.row(std::iter::once("diverged, n".to_owned()).chain(self.diverged.iter().map(ToString::to_string)));
         table
     }
 }

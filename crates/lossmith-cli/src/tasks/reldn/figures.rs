@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Data;
 
 /// Every figure is a share, the larger the better.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
     /// Recall at as many triplets as an image has relations.
     pub recall_at_truth: f64,
@@ -45,7 +45,7 @@ pub struct PredicateRecall {
 }
 
 /// The columns of RelDN's tables.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct OpenImages {
     pub recall_50: f64,
     pub wmap_relation: f64,

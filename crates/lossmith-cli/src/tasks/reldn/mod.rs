@@ -19,7 +19,12 @@ use lossmith::loss::{Spec, split_list};
 use lossmith_burn::reldn::{Optimizer, Sampling, Settings};
 use serde::{Deserialize, Serialize};
 
+use crate::commands::loss_text;
+use crate::ranges::{self, Limits, MADE, SEED, SHARE, key};
 use crate::recipe::{self, Presets};
+use crate::study::Identity;
+use crate::tasks;
+use crate::tasks::fingerprint::Fingerprint;
 
 pub const PRESETS: Presets = Presets {
     laptop: include_str!("../../../../../recipes/reldn-laptop.toml"),
@@ -125,7 +130,7 @@ impl Common {
     /// The complete recipe, with the flags on top of it.
     pub fn recipe(&self, loss: Option<&str>) -> anyhow::Result<Recipe> {
         let mut recipe: Recipe = recipe::load(PRESETS, &self.recipe, &self.set)?;
-        recipe.train.loss = loss.map_or_else(|| recipe.train.loss.clone(), str::to_owned);
+        recipe.train.loss = loss_text(loss.unwrap_or(&recipe.train.loss))?;
         recipe.train.epochs = self.epochs.unwrap_or(recipe.train.epochs);
         recipe.model.modules = self.modules.clone().unwrap_or_else(|| recipe.model.modules.clone());
         recipe.seed = self.seed.unwrap_or(recipe.seed);
@@ -145,8 +150,38 @@ impl Common {
     }
 }
 
+const RANGES: &[Limits] = &[
+    key("seed", SEED),
+    key("data.train", MADE),
+    key("data.test", MADE),
+    ("data.noise", 0.0, 10.0),
+    ("data.clutter", 0.0, 50.0),
+    key("data.validation", SHARE),
+    ("model.prior", 0.0, 1e6),
+    ("model.spatial", 1.0, 8192.0),
+    ("model.hidden", 1.0, 8192.0),
+    ("model.width", 1.0, 8192.0),
+    ("model.side", 32.0, 4096.0),
+    ("model.channels", 1.0, 8192.0),
+    ("sampling.related", 0.0, 1e6),
+    ("sampling.total", 1.0, 1e6),
+    ("sampling.nodes", 0.0, 1e6),
+    ("train.epochs", 1.0, 1e6),
+    ("train.batch", 1.0, 4096.0),
+    ("train.rate", 1e-12, 10.0),
+    key("train.table", SHARE),
+    key("train.decay", SHARE),
+    ("compare.seeds", 2.0, 1e3),
+    ("compare.scenes_steps", 1.0, 1e6),
+];
+
 impl Recipe {
     pub fn check(&self) -> anyhow::Result<()> {
+        self.check_as("")
+    }
+
+    /// The same; `prefix` is where the recipe stands in that of a search.
+    pub fn check_as(&self, prefix: &str) -> anyhow::Result<()> {
         self.loss()?;
         let t = &self.train;
         for (key, value) in
@@ -175,7 +210,7 @@ impl Recipe {
             "recipe: model.prior: expected a number of at least 0, found {prior}"
         );
         anyhow::ensure!((0.0..=1.0).contains(&t.decay), "recipe: train.decay: expected 0 to 1, found {}", t.decay);
-        Ok(())
+        ranges::check(self, prefix, &[RANGES])
     }
 
     /// The loss of the recipe.
@@ -198,6 +233,13 @@ impl Recipe {
     }
 }
 
+/// The identity of a run of `command`.
+pub fn identity(command: &str, recipe: &Recipe, data: &Data) -> anyhow::Result<Identity> {
+    let mut print = Fingerprint::default();
+    data.digest(&mut print)?;
+    tasks::identity(command, print, recipe)
+}
+
 /// A sum of `l0`, `l1`, `l2`, `l3` as the loss in which the others weigh nothing, or the loss as it is written.
 pub fn loss(text: &str, variant: &str) -> anyhow::Result<Spec> {
     let terms: Vec<String> = text.split('+').map(|t| t.trim().to_ascii_lowercase()).collect();
@@ -207,7 +249,7 @@ pub fn loss(text: &str, variant: &str) -> anyhow::Result<Spec> {
         return Ok(Spec::parse(&format!("graphical-contrastive(variant={variant}{})", absent.collect::<String>()))?);
     }
     let wanted = "--loss: expected a sum of l0, l1, l2 and l3, or graphical-contrastive(...) with its parameters";
-    match crate::commands::read_loss(text).context(wanted)? {
+    match Spec::parse(text).context(wanted)? {
         Spec::Named(arguments) if arguments.entry().name == "graphical-contrastive" => Ok(Spec::Named(arguments)),
         other => anyhow::bail!("{wanted}, found '{other}'"),
     }
@@ -215,7 +257,8 @@ pub fn loss(text: &str, variant: &str) -> anyhow::Result<Spec> {
 
 /// Losses with commas between them.
 pub fn losses(text: &str, variant: &str) -> anyhow::Result<Vec<(String, Spec)>> {
-    split_list(text).into_iter().map(|piece| Ok((piece.trim().to_owned(), loss(piece.trim(), variant)?))).collect()
+    let read = |piece: &str| anyhow::Ok((piece.to_owned(), loss(&loss_text(piece)?, variant)?));
+    split_list(text).into_iter().map(|piece| read(piece.trim())).collect()
 }
 
 #[cfg(test)]

@@ -4,12 +4,13 @@ use std::path::Path;
 
 use lossmith::loss::Spec;
 use lossmith::loss::graphical_contrastive::MARGIN_VARIABLES;
-use lossmith_burn::reldn::{ReldnError, Sight, Source};
+use lossmith_burn::reldn::ReldnError;
 use lossmith_search::trial::{Part, Trial};
-use sha2::{Digest, Sha256};
 
+use super::session::digest;
 use super::{By, Data, Figures, PRESETS, Place, Recipe, Session};
 use crate::recipe::Presets;
+use crate::tasks::fingerprint::Fingerprint;
 use crate::tasks::search::slot::{self, Passes, SlotRecipe, SlotTask};
 
 /// Trains the model with a margin, and judges its ranking of pairs.
@@ -36,7 +37,7 @@ impl SlotTask for Ranker {
     fn name_data(_: &mut Recipe, _: &str) {}
 
     fn open(recipe: SlotRecipe<Recipe>, folder: Option<&Path>) -> anyhow::Result<Self> {
-        recipe.task.check()?;
+        recipe.task.check_as("task.")?;
         let place = Place { data: folder.map(Path::to_owned), ..Place::default() };
         let mut data = Data::read(&place, &recipe.task, recipe.task.seed)?;
         let name = folder.map_or_else(|| "holds".to_owned(), |folder| folder.display().to_string());
@@ -65,21 +66,9 @@ impl SlotTask for Ranker {
         &self.words
     }
 
-    fn digest(&self, hash: &mut Sha256) {
-        for part in [&self.data.train, &self.data.test, &self.verdict.test] {
-            hash.update(format!("{};", part.len()));
-            for example in part {
-                hash.update(serde_json::to_vec(&(&example.name, &example.graph, example.size)).unwrap_or_default());
-                match &example.sight {
-                    Sight::Features(features) => {
-                        features.boxes.iter().chain(&features.unions).for_each(|v| hash.update(v.to_le_bytes()));
-                    }
-                    Sight::Picture(Source::Here(picture)) => hash.update(&picture.pixels),
-                    // Of pictures on disk the annotation's name stands for them: reading all would take minutes.
-                    Sight::Picture(Source::File(_)) | Sight::None => {}
-                }
-            }
-        }
+    fn digest(&self, print: &mut Fingerprint) -> anyhow::Result<()> {
+        self.data.digest(print)?;
+        digest(print, &self.verdict.test)
     }
 
     fn figure(&self, trial: &Trial, done: &mut u32) -> anyhow::Result<f64> {
@@ -102,10 +91,6 @@ impl SlotTask for Ranker {
             Part::Test => Figures::of(&model, &session.config, &self.verdict)?,
         };
         Ok(figures.get(self.by))
-    }
-
-    fn diverged(error: &anyhow::Error) -> bool {
-        matches!(error.downcast_ref(), Some(ReldnError::Step { .. } | ReldnError::Diverged { .. }))
     }
 }
 

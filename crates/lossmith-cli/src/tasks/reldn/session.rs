@@ -20,6 +20,7 @@ use lossmith_data::vrd::{self, Nodes};
 
 use super::{Figures, Recipe};
 use crate::interrupt;
+use crate::tasks::fingerprint::Fingerprint;
 
 /// Where the data come from.
 #[derive(Clone, Debug, Default)]
@@ -158,6 +159,14 @@ impl Data {
         Ok(Self { names, train, test, test_rows, train_rows, seen, sight, made: None, groups: Vec::new() })
     }
 
+    /// Adds names, scenes and what is to be seen in them to a checksum.
+    pub fn digest(&self, print: &mut Fingerprint) -> anyhow::Result<()> {
+        print.json(&self.names)?;
+        print.json(&self.groups)?;
+        let rows = self.train_rows.iter().chain(&self.test_rows);
+        [&self.train, &self.test].into_iter().chain(rows).try_for_each(|part| digest(print, part))
+    }
+
     /// The picture of a made scene.
     pub fn drawn(&self, image: &str) -> Option<Picture> {
         self.made.as_ref().and_then(|made| made.picture(image))
@@ -193,6 +202,24 @@ impl Data {
         config.check()?;
         Ok(config)
     }
+}
+
+/// Adds scenes, and what is to be seen in them, to a checksum.
+pub fn digest(print: &mut Fingerprint, examples: &[Example]) -> anyhow::Result<()> {
+    print.numbers([examples.len()]);
+    for example in examples {
+        print.json(&(&example.name, &example.graph, example.size))?;
+        match &example.sight {
+            Sight::Features(features) => {
+                let values = features.boxes.iter().chain(&features.unions);
+                print.numbers(values.map(|v| v.to_bits() as usize));
+            }
+            Sight::Picture(Source::Here(picture)) => print.bytes(&picture.pixels),
+            Sight::Picture(Source::File(path)) => print.file(path)?,
+            Sight::None => {}
+        }
+    }
+    Ok(())
 }
 
 fn triples(examples: &[Example]) -> HashSet<Triple> {

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use lossmith_burn::reldn::{Progress, store};
 use serde_json::json;
 
-use super::{By, Common, Data, Figures, Session};
+use super::{By, Common, Data, Figures, Session, identity};
+use crate::interrupt;
 use crate::output::{self, Answer, Table};
 use crate::run::Run;
-use crate::{interrupt, recipe};
 
 /// The arguments of `train reldn`.
 #[derive(Debug, clap::Args)]
@@ -35,8 +35,7 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
     let data = Data::read(&args.common.source(), &recipe, recipe.seed)?;
     let session = Session::new(&data, &recipe)?;
     let loss = recipe.loss()?.build()?;
-    let run = Run::create(args.out.as_deref(), "reldn")?;
-    run.write("recipe.toml", recipe::to_text(&recipe)?.as_bytes())?;
+    let run = Run::begin(args.out.as_deref(), "reldn", &identity("train reldn", &recipe, &data)?)?;
     run.write_json("vocabulary.json", &data.names)?;
     run.write_json("model.json", &session.config)?;
 

@@ -7,7 +7,7 @@ use lossmith_nets::Precision;
 use serde::{Deserialize, Serialize};
 
 use crate::run::Run;
-use crate::study::{Address, without_passwords};
+use crate::study::{Address, Identity, without_passwords};
 
 /// What is written into `run.json` when a run begins.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -54,9 +54,8 @@ impl Begun {
     }
 
     /// Makes the run's folder.
-    pub fn start(&self, out: Option<&Path>, name: &str, recipe: &str) -> anyhow::Result<Run> {
-        let run = Run::create(out, name)?;
-        run.write("recipe.toml", recipe.as_bytes())?;
+    pub fn start(&self, out: Option<&Path>, name: &str, identity: &Identity) -> anyhow::Result<Run> {
+        let run = Run::begin(out, name, identity)?;
         run.write_json("run.json", self)?;
         Ok(run)
     }
@@ -64,20 +63,6 @@ impl Begun {
     /// What a run that was begun before says.
     pub fn read(run: &Run) -> anyhow::Result<Self> {
         run.read_json("run.json")
-    }
-
-    /// Checks that the run can go on here: with the arithmetic it began with.
-    ///
-    /// # Errors
-    /// Names both.
-    pub fn check(&self, arithmetic: &str) -> anyhow::Result<()> {
-        anyhow::ensure!(
-            self.arithmetic == arithmetic,
-            "this processor's arithmetic is not the one the run began with, so its results would not be either; here: \
-             {arithmetic}, run: {}",
-            self.arithmetic
-        );
-        Ok(())
     }
 
     /// The day it began, as `2026-11-23`.

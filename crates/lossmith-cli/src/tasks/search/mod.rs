@@ -66,36 +66,47 @@ pub struct Arena<'a> {
 }
 
 impl Arena<'_> {
+    /// The identity of a study of this search.
     fn identity(&self) -> anyhow::Result<Identity> {
-        Ok(Identity::new(&self.task, self.judge.checksum(), self.judge.recipe()?, self.judge.arithmetic()))
+        Ok(Identity::new(&self.task, self.judge.checksum()?, self.judge.recipe()?, self.judge.arithmetic()))
     }
 
     /// Whatever has an influence on the fitness of a formula.
-    fn cache_file(&self, path: &Path) -> anyhow::Result<CacheFile> {
+    fn cache_file(&self, path: &Path, identity: &Identity) -> CacheFile {
         let s = &self.sections.search;
         let (rates, savings) = (if s.tune_rate { &s.rate_multiples[..] } else { &[] }, &s.savings);
         let conditions = serde_json::json!([
-            env!("LOSSMITH_BUILD"),
+            identity.version,
             self.task,
-            self.judge.checksum(),
+            identity.data,
             self.conditions,
             self.sections.seed,
             s.steps,
             rates,
             [savings.floor_step, savings.halving_steps, savings.halving_share],
             savings.floor_accuracy,
-            self.judge.arithmetic(),
+            identity.arithmetic,
         ]);
-        Ok(CacheFile::new(path, &conditions.to_string()))
+        CacheFile::new(path, &conditions.to_string())
     }
 }
 
-/// The run that is gone on with, if there is one.
-pub fn resumed(options: &Options) -> anyhow::Result<Option<(Run, Begun)>> {
+/// A run that is gone on with.
+pub struct Resumed {
+    run: Run,
+    pub begun: Begun,
+    /// Its recipe.
+    pub recipe: String,
+}
+
+/// The run that is gone on with, if there is one; `task` is the first word of its task.
+pub fn resumed(options: &Options, task: &str) -> anyhow::Result<Option<Resumed>> {
+    // An address that is none is refused before the data are read.
+    options.place.address()?;
     let Some(folder) = &options.resume else { return Ok(None) };
-    let run = Run::open(folder)?;
+    let (run, Identity { recipe, .. }) = Run::resume(folder, &format!("search {task}"))?;
     let begun = Begun::read(&run)?;
-    Ok(Some((run, begun)))
+    Ok(Some(Resumed { run, begun, recipe }))
 }
 
 /// Where a new run is to be made.
@@ -108,37 +119,41 @@ pub struct New<'a> {
 pub fn run(
     arena: &Arena<'_>,
     options: &Options,
-    resumed: Option<(Run, Begun)>,
+    resumed: Option<Resumed>,
     new: New<'_>,
     json: bool,
 ) -> anyhow::Result<Answer> {
     let place = &options.place;
-    let (run, begun, shared) = match resumed {
-        Some((run, begun)) => {
-            begun.check(&arena.judge.arithmetic())?;
-            let shared = place.shared_again(begun.study.as_deref(), || arena.identity())?;
-            (run, begun, shared)
-        }
-        None => {
-            // A bad cache or address fails before anything is made.
-            options.cache.as_deref().map(|path| arena.cache_file(path)?.read()).transpose()?;
-            let shared = place.shared(|| arena.identity())?;
-            let cache = options.cache.as_deref().map(std::path::absolute).transpose()?;
-            let arithmetic = arena.judge.arithmetic();
-            let begun = Begun { cache, arithmetic, ..Begun::now(new.data, place.study.as_ref())? };
-            let name = format!("search-{}", arena.task.split(' ').next().unwrap_or_default());
-            (begun.start(new.out, &name, &arena.judge.recipe()?)?, begun, shared)
-        }
-    };
-    tracing::info!("{}; {}; run folder {}", arena.judge.data(), arena.judge.arithmetic(), run.folder().display());
-    let cache = begun.cache.as_deref().map(|path| arena.cache_file(path)).transpose()?;
+    let identity = arena.identity()?;
+    let of_run = Identity { task: format!("search {}", arena.task), ..identity.clone() };
+    if let Some(Resumed { run, .. }) = &resumed {
+        run.check(&of_run)?;
+    }
+    // Whatever may be refused is refused before anything is made.
+    let cache = resumed.as_ref().map_or(options.cache.as_ref(), |resumed| resumed.begun.cache.as_ref());
+    let cache = cache.map(|path| arena.cache_file(path, &identity));
     let known = cache.as_ref().map(CacheFile::read).transpose()?.unwrap_or_default();
     let discovery = Discovery::new(arena.sections.discovery(arena.space.clone()), known)?;
     let first = Search::new(discovery, arena.sections.clone(), arena.rivals.clone())?;
+    let (run, begun, shared) = match resumed {
+        Some(Resumed { run, begun, .. }) => {
+            let shared = place.shared_again(begun.study.as_deref(), &identity)?;
+            (run, begun, shared)
+        }
+        None => {
+            let shared = place.shared(&identity)?;
+            let cache = options.cache.as_deref().map(std::path::absolute).transpose()?;
+            let arithmetic = identity.arithmetic.clone();
+            let begun = Begun { cache, arithmetic, ..Begun::now(new.data, place.address()?.as_ref())? };
+            let name = format!("search-{}", arena.task.split(' ').next().unwrap_or_default());
+            (begun.start(new.out, &name, &of_run)?, begun, shared)
+        }
+    };
+    tracing::info!("{}; {}; run folder {}", arena.judge.data(), identity.arithmetic, run.folder().display());
     let mut study = or_file(shared, &run)?;
     let origin = Origin {
         begun: &begun,
-        recipe: arena.judge.recipe()?,
+        recipe: identity.recipe.clone(),
         seed: arena.sections.seed,
         judge: arena.judge,
         metric: arena.metric,

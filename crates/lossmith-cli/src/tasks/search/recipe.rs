@@ -171,6 +171,11 @@ impl Taylor {
 impl CmaEs {
     /// Checks what the types do not say.
     pub fn check(&self) -> anyhow::Result<()> {
+        ensure!(
+            self.population == 0 || self.population >= 3,
+            "cma_es.population: expected at least 3, or 0 for the usual one, found {}",
+            self.population
+        );
         positive("cma_es.sigma", self.sigma)
     }
 }

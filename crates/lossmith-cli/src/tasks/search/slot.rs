@@ -7,15 +7,18 @@ use lossmith_search::space::Space;
 use lossmith_search::trial::{End, Outcome, Trial};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use serde_json::json;
 use toml::{Table, Value};
 
 use super::recipe::{CmaEs, Compare, Search, Sections, Taylor};
 use super::{Arena, New, Options};
 use crate::interrupt;
 use crate::output::Answer;
+use crate::ranges::{self, Limits};
 use crate::recipe::{self, Presets};
 use crate::tasks::Judge;
+use crate::tasks::fingerprint::Fingerprint;
+use crate::tasks::trainings::has_diverged;
 
 /// The sections that every slot begins with.
 const SECTIONS: &str = include_str!("../../../../../recipes/slot-laptop.toml");
@@ -89,15 +92,11 @@ pub trait SlotTask: Sized + 'static {
     fn words(&self) -> &str;
 
     /// Feeds the data, as they are used, into a checksum.
-    fn digest(&self, hash: &mut Sha256);
+    fn digest(&self, print: &mut Fingerprint) -> anyhow::Result<()>;
 
-    /// Trains once and measures on the trial's part. `done` is the number of steps done so far, which is what is known of a training
+    /// Trains once and measures on the trial's part; a training that diverges has no score, any other error ends the search. `done` is the number of steps done so far, which is what is known of a training
     /// that fails; one that the user stops may end with any figure or error.
     fn figure(&self, trial: &Trial, done: &mut u32) -> anyhow::Result<f64>;
-
-    /// Whether an error of [`figure`](Self::figure) says that the trial's loss does not train: such a trial has no score, any other
-    /// error ends the search.
-    fn diverged(error: &anyhow::Error) -> bool;
 }
 
 impl<T: SlotTask> Judge for T {
@@ -110,10 +109,10 @@ impl<T: SlotTask> Judge for T {
         self.words()
     }
 
-    fn checksum(&self) -> String {
-        let mut hash = Sha256::new();
-        self.digest(&mut hash);
-        hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    fn checksum(&self) -> anyhow::Result<String> {
+        let mut print = Fingerprint::default();
+        self.digest(&mut print)?;
+        Ok(print.text())
     }
 
     fn recipe(&self) -> anyhow::Result<String> {
@@ -133,7 +132,7 @@ fn outcome<T: SlotTask>(task: &T, trial: &Trial) -> anyhow::Result<Option<Outcom
             let curve = vec![(trial.steps, accuracy)];
             Ok(Some(Outcome { end: End::Done, accuracy, steps: trial.steps, curve }))
         }
-        Err(e) if T::diverged(&e) => Ok(Some(Outcome::without_score(End::Diverged, done))),
+        Err(e) if has_diverged(&e) => Ok(Some(Outcome::without_score(End::Diverged, done))),
         Err(e) => Err(e),
     }
 }
@@ -145,9 +144,9 @@ pub fn in_words(name: &str, kind: &str, [train, validation, test]: [usize; 3]) -
 
 pub fn run<T: SlotTask>(args: &Args) -> anyhow::Result<Answer> {
     interrupt::listen();
-    let resumed = super::resumed(&args.options)?;
+    let resumed = super::resumed(&args.options, T::TASK)?;
     let (recipe, folder) = match &resumed {
-        Some((run, begun)) => (recipe::parse_text(&run.read("recipe.toml")?)?, begun.data.clone()),
+        Some(resumed) => (recipe::parse_text(&resumed.recipe)?, resumed.begun.data.clone()),
         None => (args.recipe::<T>()?, args.folder()),
     };
     let space = recipe.space::<T>()?;
@@ -160,7 +159,7 @@ pub fn run<T: SlotTask>(args: &Args) -> anyhow::Result<Answer> {
         space,
         rivals: vec![T::LOSS.to_owned()],
         metric: task.metric(),
-        sections: recipe.sections(steps as u32, rate)?,
+        sections: recipe.sections(steps, rate)?,
         conditions: serde_json::to_string(&recipe.task)?,
     };
     super::run(&arena, &args.options, resumed, New { out: args.out.as_deref(), data: folder.as_deref() }, args.json)
@@ -248,6 +247,8 @@ impl<R: DeserializeOwned> SlotRecipe<R> {
     }
 }
 
+const RANGES: &[Limits] = &[("slot.range", -1e30, 1e30), ("slot.validation", 0.0, 1.0)];
+
 impl<R> SlotRecipe<R> {
     /// The formulas of the slot.
     pub fn space<T: SlotTask>(&self) -> anyhow::Result<Space> {
@@ -260,7 +261,15 @@ impl<R> SlotRecipe<R> {
     }
 
     /// The sections, with the task's full training.
-    pub fn sections(&self, steps: u32, rate: f64) -> anyhow::Result<Sections> {
+    pub fn sections(&self, steps: usize, rate: f64) -> anyhow::Result<Sections> {
+        let most = ranges::STEPS[1] as usize;
+        ensure!(steps <= most, "recipe: task: a full training of {steps} steps; expected at most {most}");
+        let steps = steps as u32;
+        let Self { seed, slot, search, taylor, cma_es, compare, task: _ } = self;
+        let own = json!({
+            "seed": seed, "slot": slot, "search": search, "taylor": taylor, "cma_es": cma_es, "compare": compare
+        });
+        ranges::check(&own, "", &[ranges::SEARCH, RANGES])?;
         ensure!(
             self.search.genome == super::recipe::Genome::Tree,
             "search.genome: a slot takes trees; Taylor polynomials are losses over classes"

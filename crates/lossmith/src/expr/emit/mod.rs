@@ -119,8 +119,10 @@ impl Module<'_> {
             self.formula_text(),
             self.provenance
         );
-        // Nothing in a name or a provenance ends the comment.
-        let clean = |line: &str| line.replace(|c: char| c.is_control(), " ");
+        // Nothing in a name or a provenance ends the comment, or turns its letters around, which Rust refuses to compile.
+        let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let clean =
+            |line: &str| line.replace(|c: char| c.is_control() || turns(c) || "\u{2028}\u{2029}".contains(c), " ");
         lines.split('\n').map(|l| format!("{comment} {}", clean(l)).trim_end().to_owned() + "\n").collect()
     }
 }
