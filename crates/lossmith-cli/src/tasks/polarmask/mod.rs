@@ -1,6 +1,7 @@
 //! The task `polarmask`: instance segmentation by rays.
 
 pub mod compare;
+pub mod limits;
 pub mod model;
 pub mod predict;
 pub mod score;

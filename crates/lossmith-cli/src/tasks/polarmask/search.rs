@@ -126,7 +126,9 @@ fn add_picture(hash: &mut Sha256, picture: &Source) {
             hash.update(format!("{} {};", picture.width, picture.height));
             hash.update(&picture.pixels);
         }
-        Source::File(path) => hash.update(format!("{:?};", std::fs::metadata(path).map(|m| m.len()).ok())),
+        Source::File(path) | Source::Stored(path) => {
+            hash.update(format!("{:?};", std::fs::metadata(path).map(|m| m.len()).ok()))
+        }
     }
 }
 
