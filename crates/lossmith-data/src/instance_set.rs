@@ -42,7 +42,7 @@ impl Source {
         match self {
             Self::Here(picture) => Ok(picture.clone()),
             Self::File(path) => Picture::read(path),
-            Self::Stored(path) => Ok(label_images::read_picture_as(path, Pixels::Stored)?.into()),
+            Self::Stored(path) => Picture::read_as(path, Pixels::Stored),
         }
     }
 
