@@ -86,6 +86,92 @@ fn train_predict_and_evaluate() {
 }
 
 #[test]
+fn the_readmes_commands_count_the_plants_that_were_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (plants, run, test) = (path("plants"), path("run"), path("plants/test"));
+    let made = lossmith(&["data", "make", "rosettes", "--train", "12", "--test", "4", "--out", &plants]);
+    assert_eq!(made.0, 0, "{}", made.2);
+    let (code, _, err) =
+        lossmith(&[&["train", "embedding", "--data", &plants, "--steps", "3", "--out", &run], &TINY[..]].concat());
+    assert!(code == 0 && !err.contains("left out"), "{err}");
+    let names = ["plant013", "plant014", "plant015", "plant016"];
+    let predict = |inputs: &[&str], out: &str| {
+        let command = [&["predict", "embedding", "--model", &run, "--out", out, "--json"], inputs].concat();
+        let (code, out, err) = lossmith(&command);
+        assert_eq!(code, 0, "{err}");
+        let counts = json(&out);
+        assert_eq!(counts.as_array().unwrap().iter().map(|row| row["image"].clone()).collect::<Vec<_>>(), names);
+        err
+    };
+    let err = predict(&[&test], &path("counted"));
+    assert!(err.contains("4 files belong to other pictures and are left out; the first: "), "{err}");
+    let (code, out, err) =
+        lossmith(&["evaluate", "instances", "--truth", &test, "--predictions", &path("counted"), "--json"]);
+    assert_eq!(code, 0, "{err}");
+    let rows = json(&out)["images"].as_array().unwrap().iter().map(|row| row["name"].clone()).collect::<Vec<_>>();
+    assert_eq!(rows, names);
+
+    // Nor is what a shell makes of a star, or what an earlier prediction left.
+    let files: Vec<String> =
+        fs::read_dir(&test).unwrap().map(|e| e.unwrap().path().to_str().unwrap().to_owned()).collect();
+    let mut files: Vec<&str> = files.iter().map(String::as_str).collect();
+    files.sort_unstable();
+    assert_eq!(files.len(), 12);
+    predict(&files, &path("starred"));
+    predict(&[&test], &path("plants/test/earlier"));
+    predict(&[&test], &path("again"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_name_that_is_no_text_falls_out_of_nothing() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    let odd = folder.path().join(std::ffi::OsStr::from_bytes(b"Bl\xe4tt_label.png"));
+    write_labels(&odd, &Labels { height: 1, width: 2, ids: vec![1, 2] }).unwrap();
+    write_labels(&folder.path().join("b_label.png"), &Labels { height: 1, width: 2, ids: vec![1, 2] }).unwrap();
+    let data = folder.path().to_str().unwrap();
+    for command in [
+        &["evaluate", "instances", "--truth", data, "--predictions", data][..],
+        &["train", "embedding", "--data", data],
+        &["data", "info", data],
+    ] {
+        let (code, _, err) = lossmith(command);
+        assert!(code == 2 && err.contains("its name is not UTF-8; rename it"), "{err}");
+    }
+}
+
+#[test]
+fn label_images_that_may_not_mean_what_they_say_are_doubted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    for (name, ids) in [("mask", [255, 0, 255, 0]), ("border", [1, 255, 2, 0]), ("sound", [1, 0, 2, 2])] {
+        fs::create_dir(path(name)).unwrap();
+        write_labels(
+            Path::new(&path(&format!("{name}/a_label.png"))),
+            &Labels { height: 1, width: 4, ids: ids.into() },
+        )
+        .unwrap();
+    }
+    for (truth, found, said) in [
+        ("mask", "sound", "the truth: in none of 1 label images is there a second id"),
+        ("sound", "mask", "the predictions: in none of 1 label images is there a second id"),
+        ("border", "sound", "the truth: in 1 of 1 label images the ids leap to 255 ('a' is the first)"),
+        ("sound", "sound", ""),
+    ] {
+        let (code, _, err) =
+            lossmith(&["evaluate", "instances", "--truth", &path(truth), "--predictions", &path(found)]);
+        assert!(code == 0 && err.contains(said) && err.is_empty() == said.is_empty(), "{err}");
+    }
+    let picture = Picture { height: 1, width: 4, channels: 1, samples: vec![9; 4] };
+    write_picture(Path::new(&path("mask/a_image.png")), &picture).unwrap();
+    let train = ["train", "embedding", "--data", &path("mask"), "--steps", "1", "--out", &path("run")];
+    let (_, _, err) = lossmith(&[&train[..], &TINY].concat());
+    assert!(err.contains("in none of 1 label images is there a second id"), "{err}");
+}
+
+#[test]
 fn a_training_that_was_killed_goes_on_and_ends_in_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let made = ["--data", "sticks", "--set", "made.train=12", "--set", "made.test=4", "--steps", "40"];

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::label_images::MOST_PIXELS;
+use crate::outline::no_area;
 use crate::{DataError, Result, atomic};
 
 /// Images, categories and objects.
@@ -62,8 +63,8 @@ pub struct Annotation {
     pub segmentation: Segmentation,
     /// Left, top, width, height.
     pub bbox: [f64; 4],
-    /// Its pixels, by which it counts as small, medium or large.
-    #[serde(default)]
+    /// Its pixels, by which it counts as small, medium or large; derived from the outline where the file has none.
+    #[serde(default = "no_area")]
     pub area: f64,
     /// 1 where this is a crowd of objects that nobody told apart.
     #[serde(default)]
@@ -230,6 +231,7 @@ pub fn read(path: &Path) -> Result<Coco> {
         return Err(DataError::content(path, format!("it has no '{name}', which COCO ground truth has")));
     }
     coco.check(path)?;
+    coco.annotations.iter_mut().for_each(Annotation::derive_area);
     Ok(coco)
 }
 
@@ -494,6 +496,15 @@ mod tests {
         coco.write(&copy).unwrap();
         assert_eq!(read(&copy).unwrap(), coco);
         assert!(matches!(coco.write(&copy), Err(DataError::Exists(_))));
+    }
+
+    #[test]
+    fn an_area_that_is_missing_is_that_of_the_outline() {
+        for (from, areas) in [(r#""area": 4, "#, [4.0, 20.0]), (r#""area": 20, "#, [4.0, 20.0]), ("none", [4.0, 20.0])]
+        {
+            let (_folder, path) = file(&TRUTH.replace(from, ""));
+            assert_eq!(read(&path).unwrap().annotations.iter().map(|a| a.area).collect::<Vec<_>>(), areas);
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::folder::{Description, names};
 use crate::label_images::{self, LabelledSet, Labels};
 use crate::make::shapes::{self, Shapes};
 use crate::picture::Picture;
+use crate::picture_file::{Pixels, pixels_of};
 use crate::{DataError, Result};
 
 /// What the objects of label images are called: their files name no class.
@@ -28,6 +29,8 @@ pub enum Source {
     Here(Picture),
     /// In a file, read whenever it is wanted.
     File(PathBuf),
+    /// The same, of which the pixels as they are stored are meant: see [`picture_file`](crate::picture_file).
+    Stored(PathBuf),
 }
 
 impl Source {
@@ -39,7 +42,18 @@ impl Source {
         match self {
             Self::Here(picture) => Ok(picture.clone()),
             Self::File(path) => Picture::read(path),
+            Self::Stored(path) => Picture::read_as(path, Pixels::Stored),
         }
+    }
+
+    /// Files of pictures, given the width and height that the annotation of each says.
+    pub fn files(pictures: Vec<(PathBuf, [usize; 2])>) -> Vec<Self> {
+        let pixels = pixels_of(&pictures);
+        let source = |((path, _), pixels)| match pixels {
+            Pixels::Shown => Self::File(path),
+            Pixels::Stored => Self::Stored(path),
+        };
+        pictures.into_iter().zip(pixels).map(source).collect()
     }
 }
 
@@ -68,12 +82,16 @@ impl From<Shapes> for Part {
 }
 
 impl Part {
-    /// Ground truth and the folder that its file names are in.
+    /// Ground truth and the folder that its file names are in. A box or an area of nothing is derived from the outline.
     ///
     /// # Errors
-    /// The ground truth is wrong, or a picture is not there.
+    /// The ground truth is wrong, a box contradicts its outline, or a picture is not there.
     pub fn read(truth: &Path, folder: &Path) -> Result<Self> {
-        let coco = coco::read(truth)?;
+        let mut coco = coco::read(truth)?;
+        for (at, annotation) in coco.annotations.iter_mut().enumerate() {
+            let id = annotation.id;
+            annotation.reconcile().map_err(|m| DataError::record(truth, format!("annotation {at} (id {id})"), m))?;
+        }
         let paths: Vec<PathBuf> = coco.images.iter().map(|image| folder.join(&image.file_name)).collect();
         let mut missing = coco.images.iter().enumerate().zip(&paths).filter(|(_, path)| !path.is_file());
         if let Some(((at, image), path)) = missing.next() {
@@ -82,7 +100,9 @@ impl Part {
             let message = format!("its picture {} is not there{others}", path.display());
             return Err(DataError::record(truth, format!("image {at} (id {})", image.id), message));
         }
-        Ok(Self { truth: coco, pictures: paths.into_iter().map(Source::File).collect() })
+        let sizes = coco.images.iter().map(|image| [image.width as usize, image.height as usize]);
+        let pictures = Source::files(paths.into_iter().zip(sizes).collect());
+        Ok(Self { truth: coco, pictures })
     }
 
     /// The images at some places, with their objects.
@@ -341,6 +361,32 @@ mod tests {
         std::fs::remove_file(root.join("images/000003.png")).unwrap();
         let message = read(&root).unwrap_err().to_string();
         assert!(message.contains("train.json, image 3 (id 4): its picture") && message.ends_with("is not there"));
+    }
+
+    #[test]
+    fn boxes_that_contradict_their_outline_are_derived_or_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("shapes");
+        shapes::write(&root, 2, 1, 4).unwrap();
+        let (truth, pictures) = (root.join(shapes::TRAIN_FILE), root.join(shapes::PICTURES));
+        let sound = Part::read(&truth, &pictures).unwrap();
+        let with = |change: &dyn Fn(&mut Annotation)| {
+            let mut coco = sound.truth.clone();
+            coco.annotations.iter_mut().for_each(change);
+            std::fs::remove_file(&truth).unwrap();
+            coco.write(&truth).unwrap();
+            Part::read(&truth, &pictures)
+        };
+        let found = with(&|a| (a.bbox, a.area) = ([0.0; 4], 0.0)).unwrap().truth;
+        for (found, sound) in found.annotations.iter().zip(&sound.truth.annotations) {
+            assert!(found.bbox.iter().zip(sound.bbox).all(|(a, b)| (a - b).abs() <= 1.0), "{found:?} {sound:?}");
+            assert!((found.area - sound.area).abs() <= 0.1 * sound.area + 10.0, "{found:?} {sound:?}");
+        }
+        let error = with(&|a| a.bbox = [500.0, 500.0, 9.0, 9.0]).unwrap_err().to_string();
+        assert!(
+            error.contains("train.json, annotation 0 (id 1): its bbox [500.0, 500.0, 9.0, 9.0] does not fit"),
+            "{error}"
+        );
     }
 
     #[test]

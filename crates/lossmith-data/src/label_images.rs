@@ -14,6 +14,10 @@ use std::fs::{self, File};
 use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
 
+use image::ImageDecoder;
+
+use crate::companions::Pictures;
+use crate::picture_file::{self, Pixels};
 use crate::{DataError, Result, atomic};
 
 /// More pixels than this are taken for a file made to exhaust memory.
@@ -85,8 +89,8 @@ pub struct LabelledSet {
     pub test: Vec<Sample>,
 }
 
-const LABEL_ENDINGS: [&str; 4] = ["_label", "_labels", "_mask", "_masks"];
-const PICTURE_ENDINGS: [&str; 4] = ["_image", "_rgb", "_img", ""];
+pub(crate) const LABEL_ENDINGS: [&str; 4] = ["_label", "_labels", "_mask", "_masks"];
+pub(crate) const PICTURE_ENDINGS: [&str; 4] = ["_image", "_rgb", "_img", ""];
 const LABEL_FOLDERS: [&str; 4] = ["label", "labels", "mask", "masks"];
 const PICTURE_FOLDERS: [&str; 2] = ["image", "images"];
 const PICTURE_TYPES: [&str; 3] = ["png", "jpg", "jpeg"];
@@ -125,23 +129,41 @@ pub fn read_labels(path: &Path) -> Result<Labels> {
     Ok(Labels { height, width, ids })
 }
 
-/// Reads a PNG or JPEG as grey, if it is, or as colours; transparency is left out, 16 bits become 8.
+/// Reads a PNG or JPEG as grey, if it is, or as colours, turned as its file says; transparency is left out, 16 bits become 8
+/// by the rule of [`picture_file`](crate::picture_file).
 ///
 /// # Errors
-/// No such file, no readable picture, or one of more than [`MOST_PIXELS`].
+/// No such file, no readable picture, a truncated one, or one of more than [`MOST_PIXELS`].
 pub fn read_picture(path: &Path) -> Result<Picture> {
+    read_picture_as(path, Pixels::Shown)
+}
+
+/// The same of either pixels of a file that asks to be turned.
+///
+/// # Errors
+/// As [`read_picture`].
+pub fn read_picture_as(path: &Path, pixels: Pixels) -> Result<Picture> {
     let wrong = |e: image::ImageError| DataError::content(path, format!("no readable picture: {e}"));
     let mut reader = image::ImageReader::open(path)
         .and_then(image::ImageReader::with_guessed_format)
         .map_err(DataError::io(path, "read"))?;
     let mut limits = image::Limits::default();
     limits.max_alloc = Some(8 * MOST_PIXELS as u64);
-    reader.limits(limits);
-    let image = reader.decode().map_err(wrong)?;
+    reader.limits(limits.clone());
+    if reader.format() == Some(image::ImageFormat::Jpeg) {
+        picture_file::check_whole_jpeg(path)?;
+    }
+    let mut decoder = reader.into_decoder().map_err(wrong)?;
+    limits.reserve(decoder.total_bytes()).map_err(wrong)?;
+    let (width, height) = decoder.dimensions();
+    check_size(path, width as usize, height as usize)?;
+    let orientation = decoder.orientation().map_err(wrong)?;
+    let mut image = image::DynamicImage::from_decoder(decoder).map_err(wrong)?;
+    if pixels == Pixels::Shown {
+        image.apply_orientation(orientation);
+    }
     let (width, height) = (image.width() as usize, image.height() as usize);
-    check_size(path, width, height)?;
-    let (channels, samples) =
-        if image.color().has_color() { (3, image.into_rgb8().into_raw()) } else { (1, image.into_luma8().into_raw()) };
+    let (channels, samples) = picture_file::eight_bits(image);
     Ok(Picture { height, width, channels, samples })
 }
 
@@ -258,11 +280,17 @@ fn contour_color(id: u32) -> [u8; 3] {
 impl Labels {
     /// The number of different ids, without background.
     pub fn instances(&self) -> usize {
+        self.distinct().len()
+    }
+
+    /// The different ids, without background, in order.
+    pub(crate) fn distinct(&self) -> Vec<u32> {
         let mut ids: Vec<u32> = self.ids.clone();
         ids.dedup();
         ids.sort_unstable();
         ids.dedup();
-        ids.iter().filter(|id| **id > 0).count()
+        ids.retain(|id| *id > 0);
+        ids
     }
 }
 
@@ -279,6 +307,16 @@ pub fn find(folder: &Path) -> Result<Vec<Files>> {
 
 /// The samples among all files of a folder that has no index.
 fn find_among(folder: &Path, all: &[PathBuf]) -> Result<Vec<Files>> {
+    let found = labels_among(folder, all)?;
+    if found.is_empty() {
+        let message = format!("none of its {} files is a label image; {LOOKED_FOR}", all.len());
+        return Err(DataError::content(folder, message));
+    }
+    Ok(found)
+}
+
+/// The same, where there may be none.
+fn labels_among(folder: &Path, all: &[PathBuf]) -> Result<Vec<Files>> {
     let mut found: BTreeMap<String, Files> = BTreeMap::new();
     for path in all {
         let Some(files) = as_label(folder, path) else { continue };
@@ -288,22 +326,22 @@ fn find_among(folder: &Path, all: &[PathBuf]) -> Result<Vec<Files>> {
         }
         found.insert(files.name.clone(), files);
     }
-    if found.is_empty() {
-        let message = format!("none of its {} files is a label image; {LOOKED_FOR}", all.len());
-        return Err(DataError::content(folder, message));
-    }
     Ok(found.into_values().collect())
 }
 
 /// The label images of a folder of which nothing else is expected: as [`find`], or else every PNG in it.
 ///
 /// # Errors
-/// No such folder, or no PNG in it.
+/// No such folder, a wrong index, two label images of one name, or no PNG in it.
 pub fn find_labels(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
-    if let Ok(files) = find(folder) {
+    let all = every_file(folder)?;
+    let files = match read_index(folder)? {
+        Some(files) => files,
+        None => labels_among(folder, &all)?,
+    };
+    if !files.is_empty() {
         return Ok(files.into_iter().map(|f| (f.name, f.label)).collect());
     }
-    let all = every_file(folder)?;
     let is_png = |p: &PathBuf| p.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
     let named: BTreeMap<String, PathBuf> =
         all.iter().filter(|p| is_png(p)).map(|p| (name_of(folder, &p.with_extension("")), p.clone())).collect();
@@ -314,32 +352,34 @@ pub fn find_labels(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
     Ok(named)
 }
 
-/// The pictures of a folder, labelled or not: every PNG and JPEG that is no label image; those of the index if there is one.
+/// The pictures of a folder, labelled or not: every PNG and JPEG that is no label image and does not belong to another picture;
+/// those of the index if there is one.
 ///
 /// # Errors
-/// No such folder, or no picture in it.
-pub fn find_pictures(folder: &Path) -> Result<Vec<PathBuf>> {
-    let of_samples = |samples: Vec<Files>| samples.into_iter().filter_map(|f| f.picture).collect();
-    let mut pictures: Vec<PathBuf> = match read_index(folder) {
-        Ok(Some(samples)) => of_samples(samples),
-        _ => {
+/// No such folder, a wrong index, or no picture in it.
+pub fn find_pictures(folder: &Path) -> Result<Pictures> {
+    let mut found = match read_index(folder)? {
+        Some(samples) => {
+            Pictures { pictures: samples.into_iter().filter_map(|f| f.picture).collect(), companions: Vec::new() }
+        }
+        None => {
             let all = every_file(folder)?;
-            match find_among(folder, &all) {
-                Ok(samples) => [unlabelled(&all, &samples), of_samples(samples)].concat(),
-                Err(_) => all.into_iter().filter(|p| is_picture(p) && as_label(folder, p).is_none()).collect(),
-            }
+            let samples = labels_among(folder, &all)?;
+            let mut found = unlabelled(&all, &samples);
+            found.pictures.extend(samples.into_iter().filter_map(|f| f.picture));
+            found
         }
     };
-    if pictures.is_empty() {
+    if found.pictures.is_empty() {
         let message = "none of its files is a picture; looked for .png, .jpg, .jpeg that is no label image";
         return Err(DataError::content(folder, message));
     }
-    pictures.sort();
-    Ok(pictures)
+    found.pictures.sort();
+    Ok(found)
 }
 
-/// The pictures in which nobody has marked instances: no label image, nor the picture of one. None where an index chooses,
-/// or where there are no label images at all.
+/// The pictures in which nobody has marked instances: no label image, nor the picture of one, nor what belongs to one. None where an
+/// index chooses, or where there are no label images at all.
 ///
 /// # Errors
 /// No such folder, or one that may not be read.
@@ -348,25 +388,30 @@ pub fn find_unlabelled(folder: &Path) -> Result<Vec<PathBuf>> {
     if read_index(folder).is_ok_and(|index| index.is_some()) {
         return Ok(Vec::new());
     }
-    Ok(find_among(folder, &all).map_or_else(|_| Vec::new(), |samples| unlabelled(&all, &samples)))
+    Ok(find_among(folder, &all).map_or_else(|_| Vec::new(), |samples| unlabelled(&all, &samples).pictures))
 }
 
 /// The pictures that belong to no sample.
-fn unlabelled(all: &[PathBuf], samples: &[Files]) -> Vec<PathBuf> {
+fn unlabelled(all: &[PathBuf], samples: &[Files]) -> Pictures {
     let known: BTreeSet<&Path> =
         samples.iter().flat_map(|f| [Some(&f.label), f.picture.as_ref()]).flatten().map(PathBuf::as_path).collect();
-    all.iter().filter(|path| is_picture(path) && !known.contains(path.as_path())).cloned().collect()
+    Pictures::among(all.iter().filter(|path| is_picture(path) && !known.contains(path.as_path())).cloned(), all)
 }
 
-/// Reads one sample.
+/// Reads one sample, its picture as it is shown.
 ///
 /// # Errors
 /// Its picture is missing, a file is not readable, or the two differ in size.
 pub fn read_sample(files: &Files) -> Result<Sample> {
+    with_picture(files, read_labels(&files.label)?, Pixels::Shown)
+}
+
+/// The labels with the picture that they are of.
+fn with_picture(files: &Files, labels: Labels, pixels: Pixels) -> Result<Sample> {
     let Some(path) = &files.picture else {
         return Err(DataError::content(&files.label, format!("no picture beside it; {LOOKED_FOR}")));
     };
-    let (picture, labels) = (read_picture(path)?, read_labels(&files.label)?);
+    let picture = read_picture_as(path, pixels)?;
     if (picture.height, picture.width) != (labels.height, labels.width) {
         let size = |h: usize, w: usize| format!("{w} x {h} pixels");
         let (labels, picture) = (size(labels.height, labels.width), size(picture.height, picture.width));
@@ -375,17 +420,25 @@ pub fn read_sample(files: &Files) -> Result<Sample> {
     Ok(Sample { name: files.name.clone(), picture, labels })
 }
 
-/// Reads a folder. Where it names no parts, every sixth sample is for the test.
+/// Reads a folder. Where it names no parts, every sixth sample is for the test. Which pixels of pictures that ask to be turned the
+/// labels are of is told by their sizes: see [`picture_file`](crate::picture_file).
 ///
 /// # Errors
 /// As [`find`] and [`read_sample`]; no sample to train on.
 pub fn read_folder(folder: &Path) -> Result<LabelledSet> {
     let files = find(folder)?;
     let parts = files.iter().any(|f| f.part == Some(Part::Test)) && files.iter().any(|f| f.part != Some(Part::Test));
+    let labels = files.iter().map(|f| read_labels(&f.label)).collect::<Result<Vec<_>>>()?;
+    let sizes: Vec<(&Path, [usize; 2])> = files
+        .iter()
+        .zip(&labels)
+        .map(|(f, l)| (f.picture.as_deref().unwrap_or(Path::new("")), [l.width, l.height]))
+        .collect();
+    let pixels = picture_file::pixels_of(&sizes);
     let mut set = LabelledSet::default();
-    for (at, files) in files.iter().enumerate() {
+    for (at, ((files, labels), pixels)) in files.iter().zip(labels).zip(pixels).enumerate() {
         let test = if parts { files.part == Some(Part::Test) } else { at % 6 == 5 };
-        let sample = read_sample(files)?;
+        let sample = with_picture(files, labels, pixels)?;
         if test { set.test.push(sample) } else { set.train.push(sample) }
     }
     Ok(set)
@@ -411,6 +464,10 @@ fn walk(folder: &Path, depth: usize, all: &mut Vec<PathBuf>) -> Result<()> {
         if hidden {
             continue;
         }
+        // Names pair files and are written into tables: one that is no text would fall out or meet another.
+        if path.file_name().is_some_and(|n| n.to_str().is_none()) && (path.is_dir() || is_picture(&path)) {
+            return Err(DataError::content(&path, "its name is not UTF-8; rename it"));
+        }
         if path.is_dir() && depth < DEEPEST {
             walk(&path, depth + 1, all)?;
         } else if path.is_file() {
@@ -420,7 +477,7 @@ fn walk(folder: &Path, depth: usize, all: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-fn is_picture(path: &Path) -> bool {
+pub(crate) fn is_picture(path: &Path) -> bool {
     path.extension().is_some_and(|e| PICTURE_TYPES.iter().any(|t| e.eq_ignore_ascii_case(t)))
 }
 

@@ -6,6 +6,7 @@ use image::ImageEncoder;
 use image::codecs::png::PngEncoder;
 use image::imageops::FilterType;
 
+use crate::picture_file::Pixels;
 use crate::{DataError, Result, atomic, label_images};
 
 /// A picture of red, green and blue bytes, row by row.
@@ -26,12 +27,20 @@ impl std::fmt::Debug for Picture {
 }
 
 impl Picture {
-    /// Reads a PNG or JPEG file; grey becomes colour, what shows through is dropped.
+    /// Reads a PNG or JPEG file as it is shown; grey becomes colour, what shows through is dropped.
     ///
     /// # Errors
     /// No such file, or no picture in it.
     pub fn read(path: &Path) -> Result<Self> {
-        Ok(label_images::read_picture(path)?.into())
+        Self::read_as(path, Pixels::Shown)
+    }
+
+    /// The same of either pixels of a file that asks to be turned.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_as(path: &Path, pixels: Pixels) -> Result<Self> {
+        Ok(label_images::read_picture_as(path, pixels)?.into())
     }
 
     /// Writes a new PNG file.

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 
 use ndarray::Array2;
 
-use crate::graph::{Corners, Edge, GraphScores, SceneGraph};
+use crate::graph::{Corners, Edge, GraphScores, NOT_PREDICTED, SceneGraph};
 
 /// Which ordered pairs of an image's boxes are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +98,16 @@ impl Frequency {
         counts.iter().map(move |&c| c as f64 / sum)
     }
 
+    /// What the baseline says of a pair of classes: the shares, but that a predicate which training never showed is none of its
+    /// predictions.
+    ///
+    /// Neural Motifs' program keeps pairs whose best score is above 0. Without graph constraint it fills the list of an image with few
+    /// pairs with the zeros of those, in the order of an unstable sort; they are left out here.
+    pub fn scores(&self, subject: u32, object: u32) -> impl Iterator<Item = f64> + '_ {
+        let shares = self.shares(subject, object).enumerate();
+        shares.map(|(predicate, share)| if predicate > 0 && share == 0.0 { NOT_PREDICTED } else { share })
+    }
+
     /// The row of the table: logits, whose softmax is nearly the shares.
     pub fn logits(&self, subject: u32, object: u32) -> impl Iterator<Item = f64> + '_ {
         let counts = self.counts(subject, object);
@@ -110,7 +120,7 @@ impl Frequency {
         let pairs = candidates.pairs(boxes);
         let mut predicates = Array2::zeros((pairs.len(), self.width));
         for (mut row, &[s, o]) in predicates.outer_iter_mut().zip(&pairs) {
-            row.iter_mut().zip(self.shares(labels[s as usize], labels[o as usize])).for_each(|(to, share)| *to = share);
+            row.iter_mut().zip(self.scores(labels[s as usize], labels[o as usize])).for_each(|(to, share)| *to = share);
         }
         GraphScores {
             boxes: boxes.to_vec(),
@@ -207,6 +217,9 @@ mod tests {
         let scores = all.predict(&graph.boxes, &graph.labels, overlapping);
         assert_eq!(scores.pairs, [[0, 1], [1, 0]]);
         assert_eq!(scores.check(), Ok(()));
+        // Never shown: predicate 3 of the first pair, all of the second.
+        assert_eq!(scores.predicates.row(0).to_vec(), [0.5, 1.0 / 6.0, 2.0 / 6.0, NOT_PREDICTED]);
+        assert_eq!(scores.predicates.row(1).to_vec(), [1.0, NOT_PREDICTED, NOT_PREDICTED, NOT_PREDICTED]);
     }
 
     #[test]

@@ -6,6 +6,9 @@
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
+/// Stands for the score of a predicate that a model does not predict for a pair: it is in no ranking. A score of 0 is.
+pub const NOT_PREDICTED: f64 = f64::NEG_INFINITY;
+
 /// The corners `[x1, y1, x2, y2]` of a box.
 pub type Corners = [f64; 4];
 
@@ -53,7 +56,7 @@ pub struct GraphScores {
     pub scores: Vec<f64>,
     /// The ordered pairs that were scored: subject, object.
     pub pairs: Vec<[u32; 2]>,
-    /// One row per pair: the score of "no relation", then of each predicate; `[pairs, 1 + P]`.
+    /// One row per pair: the score of "no relation", then of each predicate, or [`NOT_PREDICTED`]; `[pairs, 1 + P]`.
     pub predicates: Array2<f64>,
 }
 
@@ -166,8 +169,9 @@ impl GraphScores {
             return Err(GraphError(format!("pair {at}: [{s}, {o}] is there twice")));
         }
         // Without an early end, so that it compiles to vector instructions: mostly all are finite.
-        if !self.predicates.iter().fold(true, |all, s| all & s.is_finite())
-            && let Some(((at, p), found)) = self.predicates.indexed_iter().find(|(_, s)| !s.is_finite())
+        let sound = |s: &f64| s.is_finite() | (*s == NOT_PREDICTED);
+        if !self.predicates.iter().fold(true, |all, s| all & sound(s))
+            && let Some(((at, p), found)) = self.predicates.indexed_iter().find(|(_, s)| !sound(s))
         {
             return Err(GraphError(format!("pair {at}: predicate score {p} is {found}, expected a finite number")));
         }

@@ -78,19 +78,22 @@ impl Model {
         let mut canvas = Canvas::new(planes.height, planes.width);
         // Per id of the picture the sum of score times area, and of area.
         let mut scores: Vec<(f64, f64)> = Vec::new();
-        for top in tiles::starts(planes.height, side) {
-            for left in tiles::starts(planes.width, side) {
-                let truth = truth.as_ref().map(|t| cut(t, top, left, side));
-                let (found, probability) =
-                    self.predict_tile(&planes, top, left, cluster, truth.as_deref(), given.true_foreground)?;
-                let ids = canvas.add(top, left, side, &found.labels, found.instances.len());
-                let sure = mean_probability(&found, &probability);
-                scores.resize(canvas.count as usize, (0.0, 0.0));
-                for ((id, instance), sure) in ids.iter().zip(&found.instances).zip(sure) {
-                    let (sum, area) = &mut scores[*id as usize - 1];
-                    *sum += instance.score * sure * instance.size as f64;
-                    *area += instance.size as f64;
-                }
+        let (tops, lefts) = (tiles::starts(planes.height, side), tiles::starts(planes.width, side));
+        for (top, left) in tops.iter().flat_map(|top| lefts.iter().map(|left| (*top, *left))) {
+            let truth = truth.as_ref().map(|t| cut(t, top, left, side));
+            let (found, probability) =
+                self.predict_tile(&planes, top, left, cluster, truth.as_deref(), given.true_foreground)?;
+            let mut tile = Tile::new(found, &probability);
+            // A cluster of many cells is another one in each tile; only cells can be joined.
+            if self.recipe.connected && tops.len() * lefts.len() > 1 {
+                tile = tile.in_pieces(side);
+            }
+            let ids = canvas.add(top, left, side, &tile.labels, tile.instances.len());
+            scores.resize(canvas.count as usize, (0.0, 0.0));
+            for (id, (score, size)) in ids.iter().zip(&tile.instances) {
+                let (sum, area) = &mut scores[*id as usize - 1];
+                *sum += score * *size as f64;
+                *area += *size as f64;
             }
         }
         let mut scores: Vec<f64> = scores.into_iter().map(|(sum, area)| sum / area).collect();
@@ -151,12 +154,32 @@ fn cut(labels: &Labels, top: usize, left: usize, side: usize) -> Vec<u32> {
     (0..side * side).map(|i| at(top + i / side, left + i % side)).collect()
 }
 
-fn mean_probability(found: &Instances, probability: &[f32]) -> Vec<f64> {
-    let mut sums = vec![0f64; found.instances.len()];
-    for (label, p) in found.labels.iter().zip(probability).filter(|(l, _)| **l > 0) {
-        sums[*label as usize - 1] += f64::from(*p);
+/// The instances of a tile.
+struct Tile {
+    /// Per pixel the instance, from 1, or 0.
+    labels: Vec<u32>,
+    /// The score and the size of each.
+    instances: Vec<(f64, usize)>,
+}
+
+impl Tile {
+    /// Instances with the foreground probability of each pixel.
+    fn new(found: Instances, probability: &[f32]) -> Self {
+        let mut sums = vec![0f64; found.instances.len()];
+        for (label, p) in found.labels.iter().zip(probability).filter(|(l, _)| **l > 0) {
+            sums[*label as usize - 1] += f64::from(*p);
+        }
+        let scored = sums.iter().zip(&found.instances).map(|(sum, of)| (of.score * (sum / of.size as f64), of.size));
+        Self { instances: scored.collect(), labels: found.labels }
     }
-    sums.iter().zip(&found.instances).map(|(sum, instance)| sum / instance.size as f64).collect()
+
+    /// The connected pieces as instances of their own, each as sure as the whole was.
+    fn in_pieces(self, side: usize) -> Self {
+        let pieces = cluster::pieces(&self.labels, side);
+        let mut instances: Vec<_> = pieces.labels.iter().map(|l| (self.instances[*l as usize - 1].0, 0)).collect();
+        pieces.ids.iter().filter(|id| **id > 0).for_each(|id| instances[*id as usize - 1].1 += 1);
+        Self { labels: pieces.ids, instances }
+    }
 }
 
 /// Numbers the instances that are large enough from 1 on, and measures them.

@@ -1,6 +1,9 @@
 use lossmith::loss::Discriminative;
 use lossmith::metric::instances::{Mode, Overlaps, Summary};
+use lossmith_data::label_images::{Labels, Picture, Sample};
 use lossmith_data::make::scenes::{Kind, Scenes};
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
 
 use super::*;
 
@@ -62,6 +65,66 @@ fn pictures_of_any_size_are_predicted_and_truth_helps() {
     let (found, centre) = (score(Cluster::MeanShift), score(Cluster::Centre));
     assert!(centre.fg_dice > 0.2 && Summary::of(&[found, centre]).is_some());
     assert!(model.predict(&big.picture, Cluster::Centre, Given::default()).is_err());
+}
+
+/// Bright discs that hardly touch on a dark ground.
+fn cells(side: usize, count: u32, seed: u64) -> Sample {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut ids = vec![0; side * side];
+    let mut discs: Vec<[f32; 3]> = Vec::new();
+    while discs.len() < count as usize {
+        let [y, x] = std::array::from_fn(|_| rng.random_range(0.0..side as f32));
+        let radius = rng.random_range(3.0..5.5f32);
+        if discs.iter().all(|[v, u, r]| (y - v).hypot(x - u) > radius + r + 1.0) {
+            discs.push([y, x, radius]);
+        }
+    }
+    for (id, [y, x, radius]) in (1..).zip(discs) {
+        let inside = |i: usize| ((i / side) as f32 - y).hypot((i % side) as f32 - x) < radius;
+        (0..ids.len()).filter(|i| inside(*i)).for_each(|i| ids[i] = id);
+    }
+    let samples = ids.iter().map(|id| if *id > 0 { 180 } else { 40 } + rng.random_range(0..20u8)).collect();
+    let picture = Picture { height: side, width: side, channels: 1, samples };
+    Sample { name: seed.to_string(), picture, labels: Labels { height: side, width: side, ids } }
+}
+
+/// Pixels whose lower neighbour belongs to another instance, row by row.
+fn cuts(labels: &Labels) -> Vec<usize> {
+    let row = |y: usize| &labels.ids[y * labels.width..][..labels.width];
+    let cut = |y: usize| row(y).iter().zip(row(y + 1)).filter(|(a, b)| **a > 0 && **b > 0 && a != b).count();
+    (0..labels.height - 1).map(cut).collect()
+}
+
+#[test]
+fn tiles_cut_no_instances() {
+    const SIDE: usize = 96;
+    let recipe = Recipe {
+        dim: 4,
+        widths: vec![8, 16, 16],
+        steps: 250,
+        batch: 4,
+        zoom: 1.0,
+        bandwidth: 1.0,
+        separation: 1.5,
+        connected: true,
+        ..tiny()
+    };
+    let train_on: Vec<Sample> = (0..6).map(|seed| cells(64, 22, seed)).collect();
+    let loss =
+        lossmith::loss::Spec::parse("discriminative(alpha=0.1, beta=0.1, gamma=0.0001)").unwrap().build().unwrap();
+    let tiled = train(&train_on, &recipe, loss.as_ref(), |_| true).unwrap();
+    // The same weights on the whole picture at once.
+    let whole = Model::from_bytes(Recipe { side: SIDE, ..recipe }, tiled.to_bytes().unwrap()).unwrap();
+    let (mut counts, mut sums) = (Vec::new(), vec![0; SIDE - 1]);
+    for seed in 100..104 {
+        let cells = cells(SIDE, 50, seed);
+        let found = [&tiled, &whole].map(|m| m.predict(&cells.picture, Cluster::MeanShift, Given::default()).unwrap());
+        sums.iter_mut().zip(cuts(&found[0].labels)).for_each(|(sum, cuts)| *sum += cuts);
+        counts.push([found[0].instances.len(), found[1].instances.len(), cells.labels.instances()]);
+    }
+    eprintln!("{counts:?} {sums:?}");
+    assert!(counts.iter().all(|[tiled, whole, _]| tiled == whole), "{counts:?}");
+    assert_eq!(sums.iter().sum::<usize>(), 0, "{sums:?}");
 }
 
 #[test]

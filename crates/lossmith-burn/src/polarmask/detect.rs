@@ -1,5 +1,7 @@
 //! From what the network says to objects: scores, non-maximum suppression, outlines in the picture's own pixels.
 
+use std::collections::HashMap;
+
 use burn::tensor::Device;
 use lossmith::polar::{Bounds, Point, Polygon, Runs};
 use lossmith_data::coco::{self, Rle, Segmentation};
@@ -48,7 +50,7 @@ pub struct DetectSettings {
     pub overlap: Overlap,
     /// Of two detections of a class with a greater IoU the lower one goes.
     pub iou: f64,
-    /// At most so many objects for each picture.
+    /// At most so many objects for each picture; 0 is no limit, and what [`for_truth`](Self::for_truth) chooses one for.
     pub most: usize,
 }
 
@@ -56,6 +58,29 @@ impl Default for DetectSettings {
     fn default() -> Self {
         let (score, overlap) = (Score::default(), Overlap::default());
         Self { score, least: 0.05, per_level: 1000, overlap, iou: 0.5, most: 100 }
+    }
+}
+
+impl DetectSettings {
+    /// The same with another limit, and as many points as so many objects may have.
+    #[must_use]
+    pub fn keeping(self, most: usize) -> Self {
+        const POINTS: usize = 10;
+        Self { most, per_level: self.per_level.max(most.saturating_mul(POINTS)), ..self }
+    }
+
+    /// The same with a limit, where there is none: twice the objects of the fullest picture, 100 at least.
+    #[must_use]
+    pub fn for_truth(self, truth: &coco::Coco) -> Self {
+        const LEAST: usize = 100;
+        if self.most > 0 {
+            return self;
+        }
+        let mut counts: HashMap<u64, usize> = HashMap::new();
+        for object in truth.annotations.iter().filter(|a| a.iscrowd == 0) {
+            *counts.entry(object.image_id).or_default() += 1;
+        }
+        self.keeping(counts.into_values().max().unwrap_or(0).saturating_mul(2).max(LEAST))
     }
 }
 
@@ -203,7 +228,7 @@ fn choose(mut candidates: Vec<Candidate>, settings: &DetectSettings, picture: &P
     candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
     let mut chosen: Vec<(Detection, Bounds)> = Vec::new();
     for candidate in candidates {
-        if chosen.len() >= settings.most {
+        if settings.most > 0 && chosen.len() >= settings.most {
             break;
         }
         let rivals = chosen.iter().filter(|(d, _)| d.class == candidate.class);
@@ -257,6 +282,25 @@ mod tests {
             assert_eq!(scores(some(), &DetectSettings { most: 1, ..settings }), [0.9]);
             assert_eq!(scores(some(), &DetectSettings { iou: 0.95, ..settings }), [0.9, 0.5, 0.4]);
         }
+    }
+
+    #[test]
+    fn the_limit_is_chosen_from_the_truth() {
+        let truth = |objects: usize| {
+            let made = lossmith_data::make::shapes::make(0, 1, 64, 0).unwrap().truth;
+            let annotations = vec![made.annotations[0].clone(); objects];
+            coco::Coco { annotations, ..made }
+        };
+        let chosen = |most, objects| {
+            let settings = DetectSettings { most, ..DetectSettings::default() }.for_truth(&truth(objects));
+            (settings.most, settings.per_level)
+        };
+        assert_eq!(chosen(0, 196), (392, 3920));
+        assert_eq!((chosen(0, 3), chosen(0, 0), chosen(7, 196)), ((100, 1000), (100, 1000), (7, 1000)));
+        let many = || (0..120).map(|i| candidate(0, 0.9, f64::from(i % 40), 1.0)).collect::<Vec<_>>();
+        let settings = DetectSettings { iou: 1.0, ..DetectSettings::default() };
+        assert_eq!(scores(many(), &settings).len(), 100);
+        assert_eq!(scores(many(), &DetectSettings { most: 0, ..settings }).len(), 120);
     }
 
     #[test]

@@ -59,7 +59,7 @@ fn check_size(picture: &Picture, image: &Image, source: &Source) -> Result<(), D
     }
     let found = format!("{} x {} pixels, but its ground truth says {width} x {height}", picture.width, picture.height);
     Err(match source {
-        Source::File(path) => DataError::content(path, found),
+        Source::File(path) | Source::Stored(path) => DataError::content(path, found),
         Source::Here(_) => DataError::Argument(format!("picture {}: {found}", image.file_name)),
     })
 }

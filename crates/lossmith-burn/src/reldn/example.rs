@@ -7,6 +7,7 @@ use lossmith::graph::{Corners, SceneGraph, enclosing};
 use lossmith_data::graph_features::{ImageFeatures, pair_row};
 use lossmith_data::graph_json::ImageGraph;
 use lossmith_data::picture::Picture;
+use lossmith_data::picture_file::pixels_of;
 use rayon::prelude::*;
 
 use super::model::{Config, Look, Shown};
@@ -80,7 +81,8 @@ impl Seen {
         let picture = match source {
             Source::Here(picture) => picture,
             Source::File(path) => {
-                read = Picture::read(path).map_err(|e| fault(e.to_string()))?;
+                let pixels = pixels_of(&[(path, example.size.map(|v| v as usize))]);
+                read = Picture::read_as(path, pixels[0]).map_err(|e| fault(e.to_string()))?;
                 &read
             }
         };

@@ -400,7 +400,7 @@ fn frequency_figures(data: &Data) -> anyhow::Result<Figures> {
             own.dedup();
             for node in own {
                 let label = e.graph.labels[node as usize];
-                let row: Vec<f64> = frequency.shares(label, label).collect();
+                let row: Vec<f64> = frequency.scores(label, label).collect();
                 scores.pairs.push([node, node]);
                 scores.predicates.push_row(ndarray::ArrayView1::from(&row)).expect("rows of one width");
             }

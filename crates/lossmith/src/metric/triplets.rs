@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use crate::graph::{Corners, Edge, GraphScores, SceneGraph, Triple, enclosing};
+use crate::graph::{Corners, Edge, GraphScores, NOT_PREDICTED, SceneGraph, Triple, enclosing};
 
 /// A triplet in its place.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -127,18 +127,18 @@ pub(super) fn rank<'a>(pairs: impl Iterator<Item = Scored<'a>>, cut: Cut, produc
             continue;
         }
         let candidate = |at: usize| Candidate { score: score(real[at]), place: place as u32, predicate: at as u32 + 1 };
+        let predicted = |at: &usize| real[*at] > NOT_PREDICTED;
         if cut.per_pair == 1 {
-            best.offer(candidate(first_largest(real)));
+            Some(first_largest(real)).filter(predicted).into_iter().for_each(|at| best.offer(candidate(at)));
         } else if cut.per_pair >= real.len() {
-            (0..real.len()).for_each(|at| best.offer(candidate(at)));
+            (0..real.len()).filter(predicted).for_each(|at| best.offer(candidate(at)));
         } else {
             // By the predicate's own score: products could tie where these do not.
             of_pair.clear();
             of_pair.extend((0..real.len()).map(|at| Candidate { score: real[at], ..candidate(at) }));
             of_pair.select_nth_unstable_by(cut.per_pair, Candidate::before);
-            for c in &of_pair[..cut.per_pair] {
-                best.offer(candidate(c.predicate as usize - 1));
-            }
+            let kept = of_pair[..cut.per_pair].iter().map(|c| c.predicate as usize - 1);
+            kept.filter(predicted).for_each(|at| best.offer(candidate(at)));
         }
     }
     best.ranked()
@@ -317,6 +317,28 @@ mod tests {
         let b = located([1, 1, 1], [0.0, 0.0, 40.0, 99.0], [60.0, 0.0, 99.0, 99.0]);
         assert!(Region::Pair.overlap(Edge::Inclusive, &a, &b) < 0.5);
         assert_eq!(Region::Phrase.overlap(Edge::Inclusive, &a, &b), 1.0);
+    }
+
+    #[test]
+    fn what_is_not_predicted_is_not_ranked_and_a_score_of_0_is() {
+        let scores = GraphScores {
+            boxes: vec![[0.0, 0.0, 1.0, 1.0]; 2],
+            labels: vec![0; 2],
+            scores: vec![0.0, 1.0],
+            pairs: vec![[0, 1], [1, 0]],
+            predicates: ndarray::array![
+                [0.0, 0.0, NOT_PREDICTED, 0.5],
+                [1.0, NOT_PREDICTED, NOT_PREDICTED, NOT_PREDICTED]
+            ],
+        };
+        scores.check().unwrap();
+        for (per_pair, predicates) in [(1, &[3][..]), (2, &[1, 3]), (3, &[1, 3])] {
+            for product in [Product::BoxesFirst, Product::PredicateFirst] {
+                let found = detections(&scores, Cut { per_pair, per_image: 9 }, product);
+                let found: Vec<_> = found.iter().map(|d| (d.pair, d.at.triple.predicate)).collect();
+                assert_eq!(found, predicates.iter().map(|p| (0, *p)).collect::<Vec<_>>(), "{per_pair}");
+            }
+        }
     }
 
     /// Scores from a few values, so that ties are common.

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use lossmith::metric::instances::{Mode, Overlaps, Scores, Summary};
+use lossmith_data::label_doubts::Oddity;
 use lossmith_data::label_images;
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::output::{self, Answer, Table};
+use crate::tasks::inputs;
 
 /// The arguments of `evaluate instances`.
 #[derive(Debug, clap::Args)]
@@ -55,10 +57,15 @@ struct Report {
 pub fn run(args: &Args) -> anyhow::Result<Answer> {
     let pairs = pair(&args.truth, &args.predictions)?;
     let mode = if args.lsc_compat { Mode::Lsc } else { Mode::Corrected };
-    let images = pairs
+    let scored = pairs
         .into_par_iter()
-        .map(|(name, (truth, prediction))| Ok(Row { scores: score(&truth, &prediction, mode)?, name }))
-        .collect::<anyhow::Result<Vec<Row>>>()?;
+        .map(|(name, (truth, prediction))| Ok((name, score(&truth, &prediction, mode)?)))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    for (side, which) in ["the truth: ", "the predictions: "].into_iter().enumerate() {
+        let odd: Vec<_> = scored.iter().map(|(name, (_, odd))| (name.clone(), odd[side])).collect();
+        inputs::warn_of_doubts(which, &odd);
+    }
+    let images: Vec<Row> = scored.into_iter().map(|(name, (scores, _))| Row { name, scores }).collect();
     let scores: Vec<Scores> = images.iter().map(|row| row.scores).collect();
     let Some(summary) = Summary::of(&scores) else { bail!("{}: no label images", args.truth.display()) };
     let report = Report {
@@ -106,7 +113,7 @@ fn shortened(names: &[&str]) -> String {
     if names.len() > 5 { format!("{shown}, ...") } else { shown }
 }
 
-fn score(truth: &Path, prediction: &Path, mode: Mode) -> anyhow::Result<Scores> {
+fn score(truth: &Path, prediction: &Path, mode: Mode) -> anyhow::Result<(Scores, [Oddity; 2])> {
     let (t, p) = (label_images::read_labels(truth)?, label_images::read_labels(prediction)?);
     if (t.height, t.width) != (p.height, p.width) {
         bail!(
@@ -119,7 +126,7 @@ fn score(truth: &Path, prediction: &Path, mode: Mode) -> anyhow::Result<Scores> 
             t.height,
         );
     }
-    Ok(Overlaps::between(&t.ids, &p.ids)?.scores(mode))
+    Ok((Overlaps::between(&t.ids, &p.ids)?.scores(mode), [t.oddity(), p.oddity()]))
 }
 
 fn table(report: &Report) -> String {

@@ -26,7 +26,7 @@ pub struct Args {
     /// The folder of the run
     #[arg(long, value_name = "RUN")]
     model: PathBuf,
-    /// Images, or folders of images
+    /// Images, or folders of images; masks, label images and results that lie beside their picture are left out
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     /// The folder for the results

@@ -30,7 +30,8 @@ lossmith train embedding --data nuclei --epochs 20 --out runs/nuclei\n  \
 lossmith train embedding --data sticks --loss 'discriminative(norm=l1)' --set model.batch=8\n  \
 lossmith train embedding --resume runs/nuclei\n\n\
 A folder holds NAME_image.png (or NAME_rgb.png) beside NAME_label.png, or image/NAME.png and label/NAME.png; folders named train and test\n\
-are parts, without them every sixth image is for the test.")]
+are parts, without them every sixth image is for the test. Pictures are turned as their Exif says, unless the label images have the size\n\
+of the stored pixels; 16 bits are stretched to 8.")]
 pub struct Args {
     /// A folder of labelled images, or made data: `sticks`, `rosettes`
     #[arg(long, value_name = "DIR")]

@@ -1,6 +1,7 @@
 //! The task `polarmask`: instance segmentation by rays.
 
 pub mod compare;
+pub mod limits;
 pub mod model;
 pub mod predict;
 pub mod score;
@@ -200,7 +201,7 @@ fn add_picture(print: &mut Fingerprint, picture: &Source) -> anyhow::Result<()> 
             print.bytes(&picture.pixels);
             Ok(())
         }
-        Source::File(path) => print.file(path),
+        Source::File(path) | Source::Stored(path) => print.file(path),
     }
 }
 

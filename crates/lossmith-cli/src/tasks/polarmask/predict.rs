@@ -1,5 +1,6 @@
 //! `lossmith predict polarmask`: objects of the user's own images, as COCO results, label images, pictures and counts.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
@@ -8,10 +9,11 @@ use indicatif::ProgressBar;
 use lossmith_burn::polarmask::{Detection, draw, label_image};
 use lossmith_data::atomic;
 use lossmith_data::coco::{self, Category, Coco, Image};
+use lossmith_data::instance_set::Source;
 use lossmith_data::label_images::{self, Labels};
-use lossmith_data::picture::Picture;
 use serde_json::json;
 
+use super::limits;
 use super::model::Model;
 use super::train::zoom;
 use crate::interrupt::{self, Interrupted};
@@ -30,7 +32,7 @@ pub struct Args {
     /// The folder of the run
     #[arg(long, value_name = "RUN")]
     model: PathBuf,
-    /// Images, or folders of images
+    /// Images, or folders of images; masks, label images and results that lie beside their picture are left out
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     /// The folder for the results, which must be new
@@ -42,6 +44,9 @@ pub struct Args {
     /// The score from which a detection is drawn and counted; chosen on the training pictures unless given
     #[arg(long, value_name = "SCORE")]
     sure: Option<f64>,
+    /// At most so many objects for each picture, 0 for all; chosen on the training pictures unless given
+    #[arg(long, value_name = "N")]
+    most: Option<usize>,
     /// COCO ground truth that has the images by their file names: gives the results its ids
     #[arg(long, value_name = "FILE")]
     truth: Option<PathBuf>,
@@ -66,22 +71,25 @@ struct Found {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Answer> {
-    let model = Model::open(&Run::open(&args.model)?)?;
+    let mut model = Model::open(&Run::open(&args.model)?)?;
+    if let Some(most) = args.most {
+        model.about.detect = model.about.detect.keeping(most);
+    }
     let sure = args.sure.unwrap_or(model.about.sure);
     ensure!((0.0..=2.0).contains(&sure), "--sure: expected a score from 0 to 2, found {sure}");
     let images = inputs::pictures(&args.inputs)?;
     let truth = args.truth.as_deref().map(coco::read).transpose()?;
-    let ids = ids(&images, truth.as_ref())?;
+    let records = records(&images, truth.as_ref())?;
     atomic::new_folder(&args.out)?;
     interrupt::listen();
     let bar = ProgressBar::new(images.len() as u64);
     let (mut all, mut failed) = (Vec::new(), 0);
-    for ((name, path), id) in images.iter().zip(ids) {
+    for ((name, path), (id, source)) in images.iter().zip(records) {
         if interrupt::asked() {
             return Err(Interrupted.into());
         }
         // One image that cannot be read does not stop the others.
-        match predict(&model, args, sure, name, path, id) {
+        match predict(&model, args, sure, name, path, id, &source) {
             Ok(found) => all.push(found),
             Err(e) => {
                 failed += 1;
@@ -91,6 +99,15 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
         bar.inc(1);
     }
     bar.finish_and_clear();
+    let most = model.about.detect.most;
+    if let Some(truth) = &truth {
+        limits::warn_of_truth("--truth", truth, most);
+    }
+    limits::warn_of_found(
+        all.iter().map(|f| (f.name.as_str(), f.detections.as_slice())),
+        most,
+        "raise it with --most N",
+    );
     write_coco(args, &model, truth, &all)?;
     report(args, &model, sure, &all)?;
     if failed > 0 {
@@ -99,20 +116,56 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     Ok(Answer::Yes)
 }
 
-/// The id of each image: that of the ground truth, or its place from 1 on.
-fn ids(images: &[(String, PathBuf)], truth: Option<&Coco>) -> anyhow::Result<Vec<u64>> {
-    let Some(truth) = truth else { return Ok((1..=images.len() as u64).collect()) };
-    let id = |(_, path): &(String, PathBuf)| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let same = |image: &&Image| Path::new(&image.file_name).file_name().is_some_and(|n| n == name.as_ref());
-        let image = truth.images.iter().find(same);
-        image.map(|image| image.id).with_context(|| format!("--truth: none of its images is named {name}"))
+/// The id of each image, that of the ground truth or its place from 1 on, and where its pixels are: those that the ground truth is of.
+fn records(images: &[(String, PathBuf)], truth: Option<&Coco>) -> anyhow::Result<Vec<(u64, Source)>> {
+    let Some(truth) = truth else {
+        return Ok((1..).zip(images.iter().map(|(_, path)| Source::File(path.clone()))).collect());
     };
-    images.iter().map(id).collect()
+    let known = truth.images.iter().map(|image| (Path::new(&image.file_name).file_name(), image));
+    let mut by_name: HashMap<_, Vec<&Image>> = HashMap::new();
+    known.for_each(|(name, image)| by_name.entry(name).or_default().push(image));
+    let record =
+        |(_, path): &(String, PathBuf)| of_path(path, by_name.get(&path.file_name()).map_or(&[][..], Vec::as_slice));
+    let records = images.iter().map(record).collect::<anyhow::Result<Vec<&Image>>>()?;
+    let mut taken: HashMap<u64, &Path> = HashMap::new();
+    for (record, (_, path)) in records.iter().zip(images) {
+        if let Some(other) = taken.insert(record.id, path) {
+            bail!("--truth: {} and {} are both its image {}", other.display(), path.display(), record.id);
+        }
+    }
+    let said = |image: &Image| [image.width as usize, image.height as usize];
+    let pictures = images.iter().zip(&records).map(|((_, path), image)| (path.clone(), said(image))).collect();
+    Ok(records.iter().map(|image| image.id).zip(Source::files(pictures)).collect())
 }
 
-fn predict(model: &Model, args: &Args, sure: f64, name: &str, path: &Path, id: u64) -> anyhow::Result<Found> {
-    let picture = Picture::read(path)?;
+/// Which of the images of its name a file is: the only one, or the one whose folders are those of the file.
+fn of_path<'a>(path: &Path, named: &[&'a Image]) -> anyhow::Result<&'a Image> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    match named {
+        [] => bail!("--truth: none of its images is named {name}"),
+        [image] => Ok(*image),
+        [first, second, ..] => {
+            let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+            let ending = |image: &&&Image| whole.ends_with(&image.file_name);
+            let longest = named.iter().filter(ending).max_by_key(|image| image.file_name.len());
+            longest.copied().with_context(|| {
+                let (count, one, two) = (named.len(), &first.file_name, &second.file_name);
+                format!("--truth: {count} of its images are named {name} ({one}, {two}), and {} is none of them: keep its folders", path.display())
+            })
+        }
+    }
+}
+
+fn predict(
+    model: &Model,
+    args: &Args,
+    sure: f64,
+    name: &str,
+    path: &Path,
+    id: u64,
+    source: &Source,
+) -> anyhow::Result<Found> {
+    let picture = source.load()?;
     let detections = model.detect(std::slice::from_ref(&picture)).pop().unwrap_or_default();
     let (width, height) = (picture.width, picture.height);
     let bare = inputs::bare(name);
@@ -163,4 +216,31 @@ fn report(args: &Args, model: &Model, sure: f64, all: &[Found]) -> anyhow::Resul
         output::print(&table.to_string())?;
     }
     Ok(Answer::Yes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_names_in_two_folders_have_their_own_ids() {
+        let image = |id, file_name: &str| Image { id, file_name: file_name.to_owned(), width: 4, height: 3 };
+        let images = vec![image(4, "a/1.png"), image(9, "b/1.png"), image(2, "2.png")];
+        let truth = Coco { images, ..Coco::default() };
+        let ids = |paths: &[&str]| {
+            let images: Vec<_> = paths.iter().map(|p| (String::new(), PathBuf::from(p))).collect();
+            records(&images, Some(&truth)).map(|found| found.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+        };
+        assert_eq!(ids(&["x/b/1.png", "x/a/1.png", "somewhere/2.png"]).unwrap(), [9, 4, 2]);
+        for (paths, said) in [
+            (&["1.png"][..], "2 of its images are named 1.png (a/1.png, b/1.png), and 1.png is none of them"),
+            (&["3.png"], "none of its images is named 3.png"),
+            (&["2.png", "x/2.png"], "2.png and x/2.png are both its image 2"),
+        ] {
+            let error = ids(paths).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+        let images: Vec<_> = ["a.png", "b.png"].map(|p| (String::new(), PathBuf::from(p))).into();
+        assert_eq!(records(&images, None).unwrap().iter().map(|(id, _)| *id).collect::<Vec<_>>(), [1, 2]);
+    }
 }

@@ -26,18 +26,22 @@ pub struct Scores {
 
 /// Scores a network on a part of the data.
 pub fn score(model: &Model, part: &Part) -> anyhow::Result<Scores> {
-    let found = model.detect_all(&part.pictures)?;
+    score_found(model, part, &model.detect_all(&part.pictures)?)
+}
+
+/// The same of what it found there.
+pub fn score_found(model: &Model, part: &Part, found: &[Vec<Detection>]) -> anyhow::Result<Scores> {
     let detections: Vec<_> = part
         .truth
         .images
         .iter()
-        .zip(&found)
+        .zip(found)
         .flat_map(|(image, found)| found.iter().map(|d| d.to_coco(image.id, &model.about.category_ids)))
         .collect();
     let sure = model.about.sure;
     Ok(Scores {
         coco: coco::of_masks(&part.truth, &detections)?,
-        f1_50: f1(&true_labels(&part.truth), &part.truth, &found, sure)?,
+        f1_50: f1(&true_labels(&part.truth), &part.truth, found, sure)?,
         sure,
         images: part.pictures.len(),
     })

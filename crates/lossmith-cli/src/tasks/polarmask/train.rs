@@ -12,8 +12,8 @@ use lossmith_data::instance_set::{InstanceSet, Part};
 use serde_json::json;
 
 use super::model::{About, Model, begin_from};
-use super::score::{Scores, score, surest};
-use super::{Common, Recipe};
+use super::score::{Scores, score_found, surest};
+use super::{Common, Recipe, limits};
 use crate::commands::{loss_text, read_loss};
 use crate::output::{self, Answer, Table};
 use crate::plot::{Axis, Chart, Series};
@@ -32,7 +32,8 @@ lossmith train polarmask --data nuclei --set network.width=512 --set network.hei
 lossmith train polarmask --data gt.json --images photos --backbone resnet50 --weights resnet50.pth\n  \
 lossmith train polarmask --resume runs/nuclei\n\n\
 A folder holds train.json, test.json and images/ (as `data make shapes` writes), COCO's annotations/ beside train*/ and val*/, or label\n\
-images (NAME_label.png beside NAME_image.png). Of a single file every sixth picture is for the test.")]
+images (NAME_label.png beside NAME_image.png). Of a single file every sixth picture is for the test. Pictures are turned as their Exif\n\
+says, unless the ground truth has the size of the stored pixels; 16 bits are stretched to 8.")]
 pub struct Args {
     #[command(flatten)]
     common: Common,
@@ -108,7 +109,12 @@ fn trained(run: &Run, recipe: &Recipe, session: &Session<'_>, saving: Saving) ->
 }
 
 fn judge(run: &Run, model: &Model, data: &InstanceSet, json: bool) -> anyhow::Result<Answer> {
-    let scores = score(model, &data.test)?;
+    let found = model.detect_all(&data.test.pictures)?;
+    let names = data.test.truth.images.iter().map(|image| image.file_name.as_str());
+    let remedy = "raise it with --set detect.most=N";
+    limits::warn_of_found(names.zip(found.iter().map(Vec::as_slice)), model.about.detect.most, remedy);
+    limits::warn_of_figures(&data.test.truth);
+    let scores = score_found(model, &data.test, &found)?;
     run.write_json("scores.json", &scores)?;
     pictures(run, model, &data.test)?;
     report(run, &scores, json)
@@ -142,7 +148,10 @@ impl<'a> Session<'a> {
                 recipe.data
             );
         }
-        let about = About { network, category_ids, detect: recipe.detect, sure: 0.5 };
+        let detect = recipe.detect.for_truth(truth);
+        limits::warn_of_truth("the training data", truth, detect.most);
+        limits::warn_of_truth("the test data", &data.test.truth, detect.most);
+        let about = About { network, category_ids, detect, sure: 0.5 };
         if !recipe.weights.is_empty() {
             begin_from(&mut about.network.init(&Device::flex())?, &recipe.weights)?;
         }

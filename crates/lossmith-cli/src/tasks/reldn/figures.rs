@@ -1,6 +1,6 @@
 //! What a model reaches on the test images, by the protocols that given boxes allow.
 
-use lossmith::graph::GraphScores;
+use lossmith::graph::{GraphScores, NOT_PREDICTED};
 use lossmith::metric::openimages_vrd::{self, reldn_detections};
 use lossmith::metric::relation_order::RelationOrder;
 use lossmith::metric::visual_genome::{Mode, VisualGenome};
@@ -110,7 +110,7 @@ impl By {
 pub fn related(scores: &GraphScores) -> GraphScores {
     let mut scores = scores.clone();
     for mut row in scores.predicates.outer_iter_mut() {
-        let some: f64 = row.iter().skip(1).sum();
+        let some: f64 = row.iter().skip(1).filter(|score| **score > NOT_PREDICTED).sum();
         if some > 0.0 {
             row[0] = 0.0;
             row.mapv_inplace(|v| v / some);
