@@ -130,6 +130,15 @@ pub fn read_labels(path: &Path) -> Result<Labels> {
 /// # Errors
 /// No such file, no readable picture, or one of more than [`MOST_PIXELS`].
 pub fn read_picture(path: &Path) -> Result<Picture> {
+    let image = decode(path)?;
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    let (channels, samples) =
+        if image.color().has_color() { (3, image.into_rgb8().into_raw()) } else { (1, image.into_luma8().into_raw()) };
+    Ok(Picture { height, width, channels, samples })
+}
+
+/// A picture as the file has it.
+pub(crate) fn decode(path: &Path) -> Result<image::DynamicImage> {
     let wrong = |e: image::ImageError| DataError::content(path, format!("no readable picture: {e}"));
     let mut reader = image::ImageReader::open(path)
         .and_then(image::ImageReader::with_guessed_format)
@@ -138,11 +147,8 @@ pub fn read_picture(path: &Path) -> Result<Picture> {
     limits.max_alloc = Some(8 * MOST_PIXELS as u64);
     reader.limits(limits);
     let image = reader.decode().map_err(wrong)?;
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    check_size(path, width, height)?;
-    let (channels, samples) =
-        if image.color().has_color() { (3, image.into_rgb8().into_raw()) } else { (1, image.into_luma8().into_raw()) };
-    Ok(Picture { height, width, channels, samples })
+    check_size(path, image.width() as usize, image.height() as usize)?;
+    Ok(image)
 }
 
 fn check_size(path: &Path, width: usize, height: usize) -> Result<()> {
@@ -220,13 +226,6 @@ fn encode(
     writer.finish()
 }
 
-impl Picture {
-    /// Per pixel 1 where any channel is not 0: the picture as a mask.
-    pub fn is_set(&self) -> Vec<u8> {
-        self.samples.chunks_exact(self.channels).map(|p| u8::from(p.iter().any(|v| *v != 0))).collect()
-    }
-}
-
 /// The picture in colours with the contour of every instance, neighbours in colours far apart.
 pub fn overlay(picture: &Picture, labels: &Labels) -> Picture {
     let (height, width) = (picture.height, picture.width);
@@ -300,10 +299,15 @@ fn find_among(folder: &Path, all: &[PathBuf]) -> Result<Vec<Files>> {
 /// # Errors
 /// No such folder, or no PNG in it.
 pub fn find_labels(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
-    if let Ok(files) = find(folder) {
+    let all = every_file(folder)?;
+    let files = match read_index(folder)? {
+        Some(listed) => Some(listed),
+        None if all.iter().any(|path| as_label(folder, path).is_some()) => Some(find_among(folder, &all)?),
+        None => None,
+    };
+    if let Some(files) = files {
         return Ok(files.into_iter().map(|f| (f.name, f.label)).collect());
     }
-    let all = every_file(folder)?;
     let is_png = |p: &PathBuf| p.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
     let named: BTreeMap<String, PathBuf> =
         all.iter().filter(|p| is_png(p)).map(|p| (name_of(folder, &p.with_extension("")), p.clone())).collect();

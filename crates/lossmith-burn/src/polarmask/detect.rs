@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use lossmith::polar::{Bounds, Point, Polygon, Runs};
-use lossmith_data::coco::{self, Rle, Segmentation};
+use lossmith_data::coco::{self, Id, Rle, Segmentation};
 use lossmith_data::picture::Picture;
 use serde::{Deserialize, Serialize};
 
@@ -76,11 +76,11 @@ pub struct Detection {
 
 impl Detection {
     /// As COCO's results have it; category ids by class.
-    pub fn to_coco(&self, image_id: u64, category_ids: &[u64]) -> coco::Detection {
+    pub fn to_coco(&self, image_id: &Id, category_ids: &[Id]) -> coco::Detection {
         let (width, height) = (self.mask.width() as u32, self.mask.height() as u32);
         coco::Detection {
-            image_id,
-            category_id: category_ids.get(self.class).copied().unwrap_or(self.class as u64 + 1),
+            image_id: image_id.clone(),
+            category_id: category_ids.get(self.class).cloned().unwrap_or_else(|| (self.class as u64 + 1).into()),
             score: self.score,
             bbox: None,
             segmentation: Some(Segmentation::Mask(Rle::compressed(width, height, self.mask.counts()))),

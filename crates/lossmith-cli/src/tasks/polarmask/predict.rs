@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use indicatif::ProgressBar;
 use lossmith_burn::polarmask::{Detection, draw, label_image};
 use lossmith_data::atomic;
-use lossmith_data::coco::{self, Category, Coco, Image};
+use lossmith_data::coco::{self, Category, Coco, Id, Image};
 use lossmith_data::label_images::{self, Labels};
 use lossmith_data::picture::Picture;
 use serde_json::json;
@@ -100,18 +100,18 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
 }
 
 /// The id of each image: that of the ground truth, or its place from 1 on.
-fn ids(images: &[(String, PathBuf)], truth: Option<&Coco>) -> anyhow::Result<Vec<u64>> {
-    let Some(truth) = truth else { return Ok((1..=images.len() as u64).collect()) };
+fn ids(images: &[(String, PathBuf)], truth: Option<&Coco>) -> anyhow::Result<Vec<Id>> {
+    let Some(truth) = truth else { return Ok((1..=images.len() as u64).map(Id::from).collect()) };
     let id = |(_, path): &(String, PathBuf)| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let same = |image: &&Image| Path::new(&image.file_name).file_name().is_some_and(|n| n == name.as_ref());
         let image = truth.images.iter().find(same);
-        image.map(|image| image.id).with_context(|| format!("--truth: none of its images is named {name}"))
+        image.map(|image| image.id.clone()).with_context(|| format!("--truth: none of its images is named {name}"))
     };
     images.iter().map(id).collect()
 }
 
-fn predict(model: &Model, args: &Args, sure: f64, name: &str, path: &Path, id: u64) -> anyhow::Result<Found> {
+fn predict(model: &Model, args: &Args, sure: f64, name: &str, path: &Path, id: Id) -> anyhow::Result<Found> {
     let picture = Picture::read(path)?;
     let detections = model.detect(std::slice::from_ref(&picture)).pop().unwrap_or_default();
     let (width, height) = (picture.width, picture.height);
@@ -129,10 +129,10 @@ fn predict(model: &Model, args: &Args, sure: f64, name: &str, path: &Path, id: u
 /// The results as COCO has them, and the images and classes that they are about.
 fn write_coco(args: &Args, model: &Model, truth: Option<Coco>, all: &[Found]) -> anyhow::Result<()> {
     let ids = &model.about.category_ids;
-    let results: Vec<_> = all.iter().flat_map(|f| f.detections.iter().map(|d| d.to_coco(f.image.id, ids))).collect();
+    let results: Vec<_> = all.iter().flat_map(|f| f.detections.iter().map(|d| d.to_coco(&f.image.id, ids))).collect();
     coco::write_detections(&args.out.join("results.json"), &results)?;
     let named =
-        || ids.iter().zip(&model.about.network.classes).map(|(id, name)| Category { id: *id, name: name.clone() });
+        || ids.iter().zip(&model.about.network.classes).map(|(id, name)| Category { id: id.clone(), name: name.clone() });
     let categories = truth.map_or_else(|| named().collect(), |t| t.categories);
     let images = all.iter().map(|f| f.image.clone()).collect();
     Coco { images, categories, annotations: Vec::new() }.write(&args.out.join("images.json"))?;

@@ -32,7 +32,7 @@ pub fn score(model: &Model, part: &Part) -> anyhow::Result<Scores> {
         .images
         .iter()
         .zip(&found)
-        .flat_map(|(image, found)| found.iter().map(|d| d.to_coco(image.id, &model.about.category_ids)))
+        .flat_map(|(image, found)| found.iter().map(|d| d.to_coco(&image.id, &model.about.category_ids)))
         .collect();
     let sure = model.about.sure;
     Ok(Scores {
