@@ -20,19 +20,22 @@ const BATCH: usize = 256;
 
 /// The form of predictions, for the help of all relationship protocols.
 pub const FORMAT: &str = "\
-Predictions are JSON lines, one image each, or one JSON list of such; either may be gzip:\n\
-  {\"image\": \"a.jpg\",                                      the truth's name of the image\n\
-   \"boxes\": [[10, 20, 110, 220], [90, 100, 130, 140]],     x1, y1, x2, y2; the truth's unless given\n\
-   \"labels\": [0, 1], \"scores\": [0.9, 0.8],                a class and a score for each box; the truth's, and 1, unless given\n\
-   \"pairs\": [[0, 1], [1, 0]],                             subject and object, places in boxes from 0\n\
-   \"predicates\": [[0.1, 0.7, 0.2], [0.9, 0, 0.1]]}        for each pair the scores of none, predicate 1, predicate 2, ...\n\
-Each on a line of its own. Labels count as the truth's: from 0 in graph JSON, VRD and Open Images (its classes in alphabetical order), from 1 in\n\
-VG-SGG.h5. Predicates count from 1 everywhere; the first column, none, is not ranked. Scores are only ranked: any finite numbers do, rows need\n\
-not add up to 1, a pair may be there twice, and so may a box with another label where labels are not given. They are multiplied by the scores of\n\
-the boxes, so keep them at 0 or more where those are not 1.\n\n\
-The same as numpy's arrays: FILE.npz with IMAGE/boxes, IMAGE/pairs, IMAGE/predicates, ... or FILE.pkl, a pickled list of such dictionaries or a\n\
-dictionary of them by image; the keys of Neural Motifs (pred_boxes, pred_classes, obj_scores, pred_rel_inds, rel_scores) do as well, and a list\n\
-without 'image' has one entry for each image of the truth. A pickle is never run: what is not plain data is refused by name.";
+Predictions are JSON lines, one image each, or one JSON list of such; either may be gzip. One image (on one line where it is a line):\n\n\
+  {\"image\": \"a.jpg\",\n\
+   \"boxes\": [[10, 20, 110, 220], [90, 100, 130, 140]],\n\
+   \"labels\": [0, 1], \"scores\": [0.9, 0.8],\n\
+   \"pairs\": [[0, 1], [1, 0]],\n\
+   \"predicates\": [[0.1, 0.7, 0.2], [0.9, 0, 0.1]]}\n\n\
+`image` is the truth's name of it. `boxes` are x1, y1, x2, y2, each with a label and a score; boxes and labels are the truth's unless given,\n\
+scores 1. `pairs` are subject and object, places in boxes from 0. `predicates` has a row for each pair: the scores of none, predicate 1,\n\
+predicate 2, ... Predicates count from 1 everywhere. Labels count as the truth's do: from 0 in graph JSON, VRD and Open Images (classes in\n\
+alphabetical order), from 1 in VG-SGG.h5.\n\n\
+Scores are ranked and not weighed: any finite numbers do, rows need not add up to 1, a pair may be there twice (not for --task predicate),\n\
+and so may a box with another label, unless labels are given. They are multiplied by those of the boxes: keep them at 0 or more where those\n\
+are not 1. The score of none is not ranked.\n\n\
+The same as numpy's arrays: FILE.npz with IMAGE/boxes, IMAGE/pairs, IMAGE/predicates, ..., or FILE.pkl, a pickled list of such dictionaries or\n\
+a dictionary of them by image. Neural Motifs' keys (pred_boxes, pred_classes, obj_scores, pred_rel_inds, rel_scores) do as well; a list\n\
+without 'image' has one entry for each image of the truth, in its order. A pickle is never run: what is not plain data is refused by name.";
 
 /// What all relationship protocols take.
 #[derive(Debug, clap::Args)]
