@@ -79,7 +79,12 @@ fn what_exporters_write_has_the_figures_of_pycocotools() {
         for (name, expected) in names.iter().zip(case["figures"].as_array().unwrap()) {
             let name = if *name == "AR100" { format!("AR{most}") } else { (*name).to_owned() };
             if figures[&name] != *expected {
-                wrong.push(format!("{}: {name} {} expected {expected} {}", case["name"], figures[&name], said(&output)));
+                wrong.push(format!(
+                    "{}: {name} {} expected {expected} {}",
+                    case["name"],
+                    figures[&name],
+                    said(&output)
+                ));
             }
         }
     }
@@ -122,7 +127,10 @@ fn limits_and_choices_are_told() {
     let told = |name: &str, args: &[&str]| said(&evaluate(&case(name), args));
     assert_eq!(told("base", &[]), "");
     let cut = told("many detections", &[]);
-    assert!(cut.contains("in 1 pairs of an image and a category there are more than 100 detections (up to 12"), "{cut}");
+    assert!(
+        cut.contains("in 1 pairs of an image and a category there are more than 100 detections (up to 12"),
+        "{cut}"
+    );
     assert!(cut.contains("--max-detections takes more"), "{cut}");
     assert_eq!(told("many detections", &["--max-detections", "150"]), "");
     let refused = evaluate(&case("base"), &["--max-detections", "9"]);
@@ -134,21 +142,39 @@ fn limits_and_choices_are_told() {
     let figures = |name: &str| evaluate(&case(name), &["--json"]).stdout;
     assert_eq!(figures("an annotation id of 0"), figures("base"));
     let unknown = told("an unknown category in a result", &[]);
-    assert!(unknown.contains("1 detections are of 1 categories that the truth does not have (such as 99)"), "{unknown}");
+    assert!(
+        unknown.contains("1 detections are of 1 categories that the truth does not have (such as 99)"),
+        "{unknown}"
+    );
 }
 
 #[test]
 fn a_bad_record_names_itself_or_is_left_out_and_counted() {
     let fixture = fixture();
     for (edits, wanted) in [
-        (json!([["truth", "/annotations/2/image_id", 5]]), "gt.json, annotation 2 (id 3): its image_id 5 is not among the 2 images"),
-        (json!([["truth", "/annotations/2/category_id", "@remove"]]), "gt.json, annotation 2 (id 3): it has no 'category_id'"),
-        (json!([["truth", "/annotations/2/segmentation", []]]), "annotation 2 (id 3): it has no 'segmentation'; expected masks, or --iou-type bbox"),
-        (json!([["truth", "/annotations/2/segmentation", [10, 20, 30, 40, 50, 60]]]), "its segmentation is one list of numbers"),
+        (
+            json!([["truth", "/annotations/2/image_id", 5]]),
+            "gt.json, annotation 2 (id 3): its image_id 5 is not among the 2 images",
+        ),
+        (
+            json!([["truth", "/annotations/2/category_id", "@remove"]]),
+            "gt.json, annotation 2 (id 3): it has no 'category_id'",
+        ),
+        (
+            json!([["truth", "/annotations/2/segmentation", []]]),
+            "annotation 2 (id 3): it has no 'segmentation'; expected masks, or --iou-type bbox",
+        ),
+        (
+            json!([["truth", "/annotations/2/segmentation", [10, 20, 30, 40, 50, 60]]]),
+            "its segmentation is one list of numbers",
+        ),
         (json!([["results", "/2/image_id", 5]]), "dt.json, result 2: its image_id 5 is not among the 2 images"),
         (json!([["results", "/2/score", "0.9"]]), "dt.json, result 2: its score is \"0.9\": expected a number"),
         (json!([["results", "/2/score", "@NaN"]]), "dt.json, result 2: its score is NaN: expected a number"),
-        (json!([["results", "/2/segmentation/size", [120, 90]]]), "dt.json, result 2: its mask is 120 x 90, but the image is 90 x 120"),
+        (
+            json!([["results", "/2/segmentation/size", [120, 90]]]),
+            "dt.json, result 2: its mask is 120 x 90, but the image is 90 x 120",
+        ),
         (json!([["results", "/2/segmentation/counts", "b'52'"]]), "written by Python's str(); expected .decode()"),
     ] {
         let texts = files(&fixture, &edits);
@@ -166,7 +192,8 @@ fn a_bad_record_names_itself_or_is_left_out_and_counted() {
         let mut without = fixture.clone();
         let list = if which == "truth" { &mut without["truth"]["annotations"] } else { &mut without["results"] };
         list.as_array_mut().unwrap().remove(2);
-        let expected: Value = serde_json::from_slice(&evaluate(&files(&without, &json!([])), &["--json"]).stdout).unwrap();
+        let expected: Value =
+            serde_json::from_slice(&evaluate(&files(&without, &json!([])), &["--json"]).stdout).unwrap();
         for name in ["AP", "APs", "AR10"] {
             assert_eq!(figures[name], expected[name], "{name}");
         }

@@ -56,7 +56,10 @@ fn masks_of_another_size_are_refused_though_their_pixels_are_as_many() {
 #[test]
 fn what_is_passed_over_is_told() {
     let (ap, said) = evaluate(&car(1), "m.png 13 0.9\n");
-    assert!(ap == Some(0.0) && said.contains("1 predictions are passed over, as the benchmark does; the first: "), "{said}");
+    assert!(
+        ap == Some(0.0) && said.contains("1 predictions are passed over, as the benchmark does; the first: "),
+        "{said}"
+    );
     assert!(said.contains("m.png has class 13, which is not scored (26 = car"), "{said}");
     let (ap, said) = evaluate(&car(0), "m.png 26 0.9\n");
     assert!(ap == Some(0.0) && said.contains("m.png has an empty mask"), "{said}");

@@ -158,7 +158,9 @@ fn what_is_wrong_is_named() {
         ("image a: it is there twice", |t, _| t["images"][1]["image"] = json!("a")),
         ("line 1: no prediction", |_, p| p[0]["predicates"][1][0] = json!("NaN")),
         ("line 2: image b: rows of 2 predicate scores, expected 3", |_, p| p[1]["predicates"] = json!([[0.5, 0.5]])),
-        ("line 1: no prediction: unknown field `boxs`, expected one of `image`, `boxes`", |_, p| p[0]["boxs"] = json!([])),
+        ("line 1: no prediction: unknown field `boxs`, expected one of `image`, `boxes`", |_, p| {
+            p[0]["boxs"] = json!([])
+        }),
         ("line 1: image a: pair 2: there is no box 8", |_, p| p[0]["pairs"][2] = json!([0, 8])),
         ("line 1: image a: label 0 is 5, but there are 3 classes", |_, p| p[0]["labels"] = json!([5, 1, 1, 2])),
         ("line 2: image c is not in the truth", |_, p| p[1]["image"] = json!("c")),
@@ -186,7 +188,8 @@ fn what_is_wrong_is_named() {
 /// Scores are ranked: they need be no probabilities.
 #[test]
 fn scores_are_taken_as_scores() {
-    let figures = |found: &[Value], arguments: &[&str]| Files::new(&truth(), found).json(arguments)["groups"]["all"].clone();
+    let figures =
+        |found: &[Value], arguments: &[&str]| Files::new(&truth(), found).json(arguments)["groups"]["all"].clone();
     let plain = figures(&predictions(), &["visual-genome"]);
     // Any rising function of them ranks as they do.
     let changed = |change: fn(f64) -> f64| {
@@ -206,7 +209,10 @@ fn scores_are_taken_as_scores() {
     assert_eq!(figures(&twice, &["visual-genome"])["constraint"], plain["constraint"]);
     assert_eq!(figures(&twice, &["vrd"])["hits"], json!([2, 2, 2]));
     let (code, _, err) = Files::new(&truth(), &twice).run(&["vrd", "--task", "predicate"]);
-    assert!(code == 2 && err.contains("pair 3: [0, 1] is there twice, expected one row of scores for each pair"), "{err}");
+    assert!(
+        code == 2 && err.contains("pair 3: [0, 1] is there twice, expected one row of scores for each pair"),
+        "{err}"
+    );
     // Two labels on a box, which are predicted: with either the pairs of both count.
     let mut labels = predictions();
     labels[0]["boxes"] = json!([[0, 0, 39, 79], [30, 30, 44, 44], [30, 30, 44, 44], [80, 40, 180, 90]]);

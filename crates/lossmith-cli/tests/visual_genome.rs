@@ -100,9 +100,7 @@ fn both_models_go_from_the_file_to_a_score() {
 fn a_small_file_with_attributes_is_trained_on() {
     let place = tempfile::tempdir().unwrap();
     write(place.path(), 20);
-    for (from, to) in
-        [("VG-SGG.h5", "VG-SGG-with-attri.h5"), ("VG-SGG-dicts.json", "VG-SGG-dicts-with-attri.json")]
-    {
+    for (from, to) in [("VG-SGG.h5", "VG-SGG-with-attri.h5"), ("VG-SGG-dicts.json", "VG-SGG-dicts-with-attri.json")] {
         fs::rename(place.path().join(from), place.path().join(to)).unwrap();
     }
     let (code, out, err) = lossmith(place.path(), &["data", "info", "VG-SGG-with-attri.h5"]);
@@ -112,6 +110,7 @@ fn a_small_file_with_attributes_is_trained_on() {
     assert_eq!(code, 0, "{err}");
     fs::remove_file(place.path().join("VG-SGG-dicts-with-attri.json")).unwrap();
     let (code, _, err) = lossmith(place.path(), &["data", "info", "VG-SGG-with-attri.h5"]);
-    let wanted = "VG-SGG-with-attri.h5: there is no dictionary of its classes beside it: expected VG-SGG-dicts-with-attri.json";
+    let wanted =
+        "VG-SGG-with-attri.h5: there is no dictionary of its classes beside it: expected VG-SGG-dicts-with-attri.json";
     assert!(code == 2 && err.contains(wanted), "{err}");
 }

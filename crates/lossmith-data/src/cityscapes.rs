@@ -83,7 +83,10 @@ pub fn read_mask(path: &Path, size: (usize, usize)) -> Result<Vec<u8>> {
     let (pixels, _) = pixels.as_chunks::<4>();
     let mask: Vec<u8> = pixels.iter().map(|[r, g, b, _]| u8::from(*r | *g | *b != 0)).collect();
     if alpha && !mask.contains(&1) && pixels.iter().any(|p| p[3] != pixels[0][3]) {
-        return Err(DataError::content(path, "it is all black, and only its transparency is not: expected a mask in grey"));
+        return Err(DataError::content(
+            path,
+            "it is all black, and only its transparency is not: expected a mask in grey",
+        ));
     }
     Ok(mask)
 }

@@ -11,14 +11,15 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
-use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserializer, Serialize};
 use serde_json::Value;
 
 pub use self::id::Id;
-pub use self::rle::{Counts, Rle, extent};
 use self::record::{Fields, Record};
+pub use self::rle::{Counts, Rle, extent};
 use crate::label_images::MOST_PIXELS;
+use crate::records::Each;
 use crate::{DataError, Result, atomic, source};
 
 mod id;
@@ -205,9 +206,9 @@ pub fn read_detections(path: &Path, truth: &Coco, reading: Reading) -> Result<Re
     let text = json_text(path)?;
     let mut state = State { path, reading, skipped: Skipped::default(), fault: None };
     let mut list: Vec<(usize, Detection)> = Vec::new();
-    let records = Records { state: &mut state, kind: "result", list: &mut list };
+    let take = &mut |at, value| state.take("result", at, &value, &mut list);
     let mut source = serde_json::Deserializer::from_slice(&text);
-    let read = records.deserialize(&mut source).and_then(|()| source.end());
+    let read = Each { what: "result records", take }.deserialize(&mut source).and_then(|()| source.end());
     state.finish(read, "COCO results, a JSON list")?;
     let known = Known::of(truth);
     // What sort of results these are the first one tells, as in pycocotools.
@@ -285,6 +286,19 @@ struct State<'a> {
 }
 
 impl State<'_> {
+    /// Keeps what a value of the file's list says; false where it is wrong and may not be left out.
+    fn take<T: Record>(&mut self, kind: &str, at: usize, value: &Value, list: &mut Vec<(usize, T)>) -> bool {
+        match Fields::of(value).and_then(|fields| T::read(&fields, self.reading)) {
+            Ok(record) => list.push((at, record)),
+            Err(message) => {
+                let id = value.get("id").map_or_else(String::new, |id| format!(" (id {id})"));
+                let fault = DataError::record(self.path, format!("{kind} {at}{id}"), message);
+                self.fault = self.skipped.note(fault, self.reading).err();
+            }
+        }
+        self.fault.is_none()
+    }
+
     /// Our own error if there is one, otherwise that of JSON.
     fn finish(&mut self, read: serde_json::Result<()>, expected: &str) -> Result<()> {
         match (self.fault.take(), read) {
@@ -310,13 +324,6 @@ struct Sections<'a, 'b> {
     there: &'a mut [bool; SECTIONS.len()],
 }
 
-/// Reads the records of one section, each by itself, so that no more than one is in memory as JSON and an error can name it.
-struct Records<'a, 'b, T> {
-    state: &'a mut State<'b>,
-    kind: &'static str,
-    list: &'a mut Vec<(usize, T)>,
-}
-
 impl<'de> Visitor<'de> for Sections<'_, '_> {
     type Value = ();
 
@@ -331,49 +338,20 @@ impl<'de> Visitor<'de> for Sections<'_, '_> {
                 there[at] = true;
             }
             match name.as_str() {
-                "images" => map.next_value_seed(Records { state, kind: "image", list: &mut found.images })?,
-                "categories" => map.next_value_seed(Records { state, kind: "category", list: &mut found.categories })?,
+                "images" => {
+                    let take = &mut |at, value| state.take("image", at, &value, &mut found.images);
+                    map.next_value_seed(Each { what: "image records", take })?;
+                }
+                "categories" => {
+                    let take = &mut |at, value| state.take("category", at, &value, &mut found.categories);
+                    map.next_value_seed(Each { what: "category records", take })?;
+                }
                 "annotations" => {
-                    map.next_value_seed(Records { state, kind: "annotation", list: &mut found.annotations })?;
+                    let take = &mut |at, value| state.take("annotation", at, &value, &mut found.annotations);
+                    map.next_value_seed(Each { what: "annotation records", take })?;
                 }
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
-        }
-        Ok(())
-    }
-}
-
-impl<'de, T: Record> DeserializeSeed<'de> for Records<'_, '_, T> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, source: D) -> std::result::Result<(), D::Error> {
-        source.deserialize_seq(self)
-    }
-}
-
-impl<'de, T: Record> Visitor<'de> for Records<'_, '_, T> {
-    type Value = ();
-
-    fn expecting(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
-        write!(out, "a list of {} records", self.kind)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> std::result::Result<(), A::Error> {
-        let State { path, reading, .. } = *self.state;
-        let mut at = 0;
-        while let Some(value) = sequence.next_element::<Value>()? {
-            match Fields::of(&value).and_then(|fields| T::read(&fields, reading)) {
-                Ok(record) => self.list.push((at, record)),
-                Err(message) => {
-                    let id = value.get("id").map_or_else(String::new, |id| format!(" (id {id})"));
-                    let fault = DataError::record(path, format!("{} {at}{id}", self.kind), message);
-                    if let Err(fault) = self.state.skipped.note(fault, reading) {
-                        self.state.fault = Some(fault);
-                        return Err(A::Error::custom("a record is wrong"));
-                    }
-                }
-            }
-            at += 1;
         }
         Ok(())
     }
@@ -508,7 +486,11 @@ impl Sound for Image {
         if (1..=MOST_PIXELS as u64).contains(&pixels) || (reading.geometry == Geometry::Boxes && pixels == 0) {
             return Ok(());
         }
-        let expected = if pixels == 0 { "a 'width' and a 'height'".to_owned() } else { format!("1 to {MOST_PIXELS} pixels in all") };
+        let expected = if pixels == 0 {
+            "a 'width' and a 'height'".to_owned()
+        } else {
+            format!("1 to {MOST_PIXELS} pixels in all")
+        };
         Err(format!("its size is {width} x {height}: expected {expected}"))
     }
 }
@@ -542,10 +524,9 @@ fn check_polygons(parts: &[Vec<f64>], image: &Image) -> std::result::Result<(), 
         }
     }
     match parts.iter().enumerate().find(|(_, part)| !part.is_empty()) {
-        Some((at, part)) if parts.iter().all(|part| part.len() < 6) => Err(format!(
-            "its polygon {at} has {} numbers: expected pairs of x and y, 3 pairs or more",
-            part.len()
-        )),
+        Some((at, part)) if parts.iter().all(|part| part.len() < 6) => {
+            Err(format!("its polygon {at} has {} numbers: expected pairs of x and y, 3 pairs or more", part.len()))
+        }
         _ => Ok(()),
     }
 }

@@ -14,12 +14,15 @@ use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 use lossmith::graph::{Corners, SceneGraph, Vocabulary};
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
+use crate::records::Each;
 use crate::{DataError, Result, atomic, source};
 
 /// Annotated images and the names of their classes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct GraphSet {
     /// The names of classes and predicates.
     #[serde(flatten)]
@@ -89,7 +92,15 @@ impl GraphSet {
     /// # Errors
     /// No JSON of this form, or a graph that is not sound: the error names the image.
     pub fn read(path: &Path) -> Result<Self> {
-        let set: Self = read_json(path)?;
+        let text = source::read_text(path)?;
+        let (mut set, mut fault) = (Self::default(), None);
+        let mut source = serde_json::Deserializer::from_slice(&text);
+        let read = Parts { path, set: &mut set, fault: &mut fault };
+        let read = source.deserialize_map(read).and_then(|()| source.end());
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
+        read.map_err(|e| DataError::content(path, format!("no JSON of this form: {e}")))?;
         set.check(path)?;
         set.check_outside(path, &[])?;
         for image in &set.images {
@@ -137,6 +148,51 @@ impl GraphSet {
             }
         }
         Ok(())
+    }
+}
+
+/// Reads the keys of a set as they come, its images one by one.
+struct Parts<'a> {
+    path: &'a Path,
+    set: &'a mut GraphSet,
+    fault: &'a mut Option<DataError>,
+}
+
+impl<'de> Visitor<'de> for Parts<'_> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
+        out.write_str("an object with objects, predicates and images")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<(), A::Error> {
+        let Self { path, set, fault } = self;
+        let mut missing = vec!["objects", "predicates", "images"];
+        while let Some(key) = map.next_key::<String>()? {
+            missing.retain(|wanted| *wanted != key);
+            match key.as_str() {
+                "objects" => set.vocabulary.objects = map.next_value()?,
+                "predicates" => set.vocabulary.predicates = map.next_value()?,
+                "images" => {
+                    let take = &mut |at, value: Value| {
+                        let name = value.get("image").map_or_else(String::new, |name| format!(" ({name})"));
+                        match serde_json::from_value(value) {
+                            Ok(image) => set.images.push(image),
+                            Err(e) => {
+                                *fault = Some(DataError::record(path, format!("image {at}{name}"), e.to_string()))
+                            }
+                        }
+                        fault.is_none()
+                    };
+                    map.next_value_seed(Each { what: "images", take })?;
+                }
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        match missing.first() {
+            Some(key) => Err(A::Error::custom(format!("missing field `{key}`"))),
+            None => Ok(()),
+        }
     }
 }
 
@@ -192,7 +248,13 @@ mod tests {
                 "[0, 30, 9, 39]",
                 "image 7: box 0 is [0.0, 30.0, 9.0, 39.0], outside of the image, which is 20 x 20",
             ),
-            ("[0, 0, 9, 9]", "[0, 0, 9]", "no JSON of this form"),
+            ("[0, 0, 9, 9]", "[0, 0, 9]", "g.json, image 0 (7): invalid length 3, expected an array of length 4"),
+            (
+                r#""labels": [0, 1]"#,
+                r#""labels": [0, "1"]"#,
+                "g.json, image 0 (7): invalid type: string \"1\", expected u32",
+            ),
+            (r#""objects""#, r#""classes""#, "g.json: no JSON of this form: missing field `objects`"),
         ] {
             let error = read(&GRAPHS.replace(from, to)).unwrap_err().to_string();
             assert!(error.contains(wanted), "{error}");

@@ -641,6 +641,11 @@ mod tests {
         assert!(error.contains("none of its 1 files is a label image; looked for NAME_label.png"), "{error}");
         assert!(find_labels(folder.path()).unwrap_err().to_string().contains("is a PNG"));
         write_labels(&folder.path().join("a_label.png"), &labels(1, 2, &[1, 1])).unwrap();
+        let other = folder.path().join("a_labels.png");
+        write_labels(&other, &labels(1, 2, &[1, 1])).unwrap();
+        // What is wrong is said, and not every PNG taken for a label image.
+        assert!(find_labels(folder.path()).unwrap_err().to_string().contains("are labels of 'a'"));
+        fs::remove_file(other).unwrap();
         let error = read_folder(folder.path()).unwrap_err().to_string();
         assert!(error.contains("no picture beside it"), "{error}");
         write_picture(&folder.path().join("a_image.png"), &grey(2, 2)).unwrap();

@@ -208,7 +208,8 @@ impl Row {
         match self.boxes.iter().find(|b| b[0] > 1.0 || b[1] > 1.0) {
             None => Ok(self),
             Some(b) => {
-                let message = format!("a box has XMin {} and YMin {}: outside of the image, which is 1 x 1", b[0], b[1]);
+                let message =
+                    format!("a box has XMin {} and YMin {}: outside of the image, which is 1 x 1", b[0], b[1]);
                 Err(DataError::record(path, format!("line {}", self.line), message))
             }
         }
@@ -331,7 +332,11 @@ mod tests {
             ("/m/2", "person", "line 2: class 'person' is none of the truth's: it has /m/1, /m/2"),
             ("/m/1", "Cup", "line 2: class 'Cup' is none of the truth's: it has /m/1, /m/2"),
             ("holds", "at", "line 2: predicate 'at' is none of the truth's: it has holds"),
-            ("0.1,0.5,0.2,0.6", "2.1,2.5,0.2,0.6", "line 2: a box has XMin 2.1 and YMin 0.2: outside of the image, which is 1 x 1"),
+            (
+                "0.1,0.5,0.2,0.6",
+                "2.1,2.5,0.2,0.6",
+                "line 2: a box has XMin 2.1 and YMin 0.2: outside of the image, which is 1 x 1",
+            ),
         ] {
             let (_keep, path) = file(&format!("{HEADER},Score\n{},0.5\n{ROW},0.7\n", ROW.replacen(from, to, 1)));
             let error = read_predictions(&path, &truth, false).unwrap_err().to_string();
@@ -363,7 +368,10 @@ mod tests {
         assert!(read(&format!("{HEADER}\n{outside}\n")).contains("line 2: a box has XMax -0.2 and YMax 0.6: outside"));
         let beyond = ROW.replace("0.1,0.5,0.2,0.6", "1.4,1.6,0.2,0.6");
         let beyond = read(&format!("{HEADER}\n{ROW}\n{ROW}\n{beyond}\n"));
-        assert!(beyond.contains("line 4: a box has XMin 1.4 and YMin 0.2: outside of the image, which is 1 x 1"), "{beyond}");
+        assert!(
+            beyond.contains("line 4: a box has XMin 1.4 and YMin 0.2: outside of the image, which is 1 x 1"),
+            "{beyond}"
+        );
         assert!(read(&format!("{}\n{ROW}\n", HEADER.replace("YMax2", "Y"))).contains("has no column 'YMax2'"));
         let (_keep, path) = file(&format!("{HEADER}\n{ROW}\n"));
         let missing = read_predictions(&path, &GraphSet::default(), false).unwrap_err().to_string();

@@ -129,7 +129,8 @@ type All = std::result::Result<Vec<(String, Content)>, String>;
 fn arrays(bytes: &[u8]) -> All {
     let mut images: BTreeMap<String, Vec<(String, Array)>> = BTreeMap::new();
     for (entry, array) in array::of_npz(bytes, MOST_BYTES)? {
-        let (image, key) = entry.rsplit_once('/').ok_or_else(|| format!("'{entry}.npy': expected entries IMAGE/KEY.npy"))?;
+        let (image, key) =
+            entry.rsplit_once('/').ok_or_else(|| format!("'{entry}.npy': expected entries IMAGE/KEY.npy"))?;
         images.entry(image.to_owned()).or_default().push((key.to_owned(), array));
     }
     let entry = |(image, arrays): (String, _)| (format!("image {image}"), Content::Arrays { image, arrays });
@@ -143,20 +144,26 @@ fn pickled(bytes: &[u8], truth: &GraphSet) -> All {
     match pickle.top() {
         Value::Dict(items) => {
             let entry = |&(key, at): &(At, At)| {
-                let image = text(pickle.get(key)).ok_or("a key is no name: expected a dictionary of predictions by image")?;
+                let image =
+                    text(pickle.get(key)).ok_or("a key is no name: expected a dictionary of predictions by image")?;
                 match pickle.get(at) {
                     Value::Dict(_) => Ok((format!("image {image}"), content(image, at))),
-                    _ => Err(format!("'{image}' is no dictionary: expected a dictionary of predictions by image, or a list of them")),
+                    _ => Err(format!(
+                        "'{image}' is no dictionary: expected a dictionary of predictions by image, or a list of them"
+                    )),
                 }
             };
             items.iter().map(entry).collect()
         }
         Value::List(items) => {
             let own = |at: &At| match pickle.get(*at) {
-                Value::Dict(keys) => keys.iter().find(|(key, _)| is_text(pickle.get(*key), "image")).map(|(_, value)| *value),
+                Value::Dict(keys) => {
+                    keys.iter().find(|(key, _)| is_text(pickle.get(*key), "image")).map(|(_, value)| *value)
+                }
                 _ => None,
             };
-            let names: Option<Vec<String>> = items.iter().map(|at| own(at).and_then(|name| text(pickle.get(name)))).collect();
+            let names: Option<Vec<String>> =
+                items.iter().map(|at| own(at).and_then(|name| text(pickle.get(name)))).collect();
             let names = match names {
                 Some(names) => names,
                 None if items.len() == truth.images.len() => truth.images.iter().map(|i| i.image.clone()).collect(),

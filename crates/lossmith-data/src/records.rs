@@ -4,6 +4,8 @@ use std::io::{BufRead, Read, Split};
 use std::iter::Enumerate;
 use std::path::{Path, PathBuf};
 
+use serde::Deserializer;
+use serde::de::{DeserializeSeed, Error, SeqAccess, Visitor};
 use serde_json::Value;
 
 use crate::source::BYTE_ORDER_MARK;
@@ -62,5 +64,40 @@ impl Iterator for JsonRecords {
                 Err(e) => return Some(Err(DataError::io(&self.path, "read")(e))),
             }
         }
+    }
+}
+
+/// Hands over the values of a JSON list one by one with their places, so that no more than one is in memory as JSON and an error can
+/// name it; the reading ends where `take` says false.
+pub(crate) struct Each<'a> {
+    /// What the list has: "image records".
+    pub what: &'static str,
+    pub take: &'a mut dyn FnMut(usize, Value) -> bool,
+}
+
+impl<'de> DeserializeSeed<'de> for Each<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, source: D) -> std::result::Result<(), D::Error> {
+        source.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Each<'_> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(out, "a list of {}", self.what)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> std::result::Result<(), A::Error> {
+        let mut at = 0;
+        while let Some(value) = sequence.next_element()? {
+            if !(self.take)(at, value) {
+                return Err(A::Error::custom("a record is wrong"));
+            }
+            at += 1;
+        }
+        Ok(())
     }
 }

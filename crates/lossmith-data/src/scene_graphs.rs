@@ -47,7 +47,8 @@ pub fn read(path: &Path, part: Part, nodes: Nodes, dictionary: Option<&Path>) ->
     }
     match path.extension().and_then(|e| e.to_str()) {
         _ if is_h5(path) => {
-            let dictionary = dictionary.map_or_else(|| visual_genome::dictionary_beside(path), |own| Ok(own.to_owned()))?;
+            let dictionary =
+                dictionary.map_or_else(|| visual_genome::dictionary_beside(path), |own| Ok(own.to_owned()))?;
             let split = if part == Part::Train { visual_genome::Split::Train } else { visual_genome::Split::Test };
             visual_genome::read_h5(path, &dictionary, split)
         }

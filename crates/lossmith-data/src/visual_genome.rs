@@ -49,9 +49,7 @@ struct Dictionary {
 pub fn read_h5(h5: &Path, dictionary: &Path, split: Split) -> Result<GraphSet> {
     let names: Dictionary = read_json(dictionary)?;
     let vocabulary = Vocabulary {
-        objects: std::iter::once(BACKGROUND.to_owned())
-            .chain(in_order(&names.label_to_idx, dictionary)?)
-            .collect(),
+        objects: std::iter::once(BACKGROUND.to_owned()).chain(in_order(&names.label_to_idx, dictionary)?).collect(),
         predicates: in_order(&names.predicate_to_idx, dictionary)?,
     };
     let tables = Tables::read(h5)?;
@@ -102,7 +100,11 @@ pub fn dictionary_beside(h5: &Path) -> Result<PathBuf> {
         own.into_iter().chain(["VG-SGG-dicts.json", "VG-SGG-dicts-with-attri.json"].map(str::to_owned)).collect();
     let found = names.iter().map(|name| h5.with_file_name(name)).find(|path| path.is_file());
     found.ok_or_else(|| {
-        let message = format!("there is no dictionary of its classes beside it: expected {} or {}", names[0], names[names.len() - 1]);
+        let message = format!(
+            "there is no dictionary of its classes beside it: expected {} or {}",
+            names[0],
+            names[names.len() - 1]
+        );
         DataError::content(h5, message)
     })
 }

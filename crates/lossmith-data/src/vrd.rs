@@ -96,7 +96,8 @@ pub fn read(folder: &Path, split: Split, nodes: Nodes) -> Result<GraphSet> {
     for (image, rows) in annotations {
         for (at, row) in rows.iter().enumerate() {
             for (what, end) in [("subject", &row.subject), ("object", &row.object)] {
-                let wrong = |message| DataError::record(&path, format!("image {image}, relation {at}, {what}"), message);
+                let wrong =
+                    |message| DataError::record(&path, format!("image {image}, relation {at}, {what}"), message);
                 end.check().map_err(wrong)?;
             }
         }
@@ -200,7 +201,11 @@ mod tests {
                 "[9, 1, 2, 8]",
                 "annotations_test.json, image a.jpg, relation 0, subject: its bbox is [9.0, 1.0, 2.0, 8.0]: expected [ymin, ymax, xmin, xmax]",
             ),
-            ("[3, 5, 3, 5]", "[30, 5, 32, 7]", "object: its bbox is [30.0, 5.0, 32.0, 7.0]: expected [ymin, ymax, xmin, xmax], but this looks like [xmin, ymin, xmax, ymax]"),
+            (
+                "[3, 5, 3, 5]",
+                "[30, 5, 32, 7]",
+                "object: its bbox is [30.0, 5.0, 32.0, 7.0]: expected [ymin, ymax, xmin, xmax], but this looks like [xmin, ymin, xmax, ymax]",
+            ),
             ("[1, 9, 2, 8]", "[1, 9, 2]", "annotations_test.json: no JSON of this form"),
         ] {
             let error = read(&row.replace(from, to)).unwrap_err().to_string();
@@ -208,6 +213,9 @@ mod tests {
         }
         put("test_image_metadata.json", r#"{"a.jpg": {"width": 2, "height": 2}}"#);
         let error = read(row).unwrap_err().to_string();
-        assert!(error.contains("image a.jpg: box 1 is [3.0, 3.0, 5.0, 5.0], outside of the image, which is 2 x 2"), "{error}");
+        assert!(
+            error.contains("image a.jpg: box 1 is [3.0, 3.0, 5.0, 5.0], outside of the image, which is 2 x 2"),
+            "{error}"
+        );
     }
 }

@@ -195,7 +195,9 @@ impl GraphScores {
         match first_double(&self.pairs, self.boxes.len()) {
             Some(at) => {
                 let [s, o] = self.pairs[at];
-                Err(GraphError(format!("pair {at}: [{s}, {o}] is there twice, expected one row of scores for each pair")))
+                Err(GraphError(format!(
+                    "pair {at}: [{s}, {o}] is there twice, expected one row of scores for each pair"
+                )))
             }
             None => Ok(()),
         }
@@ -264,7 +266,9 @@ impl GraphScores {
             Some(given) => GraphError(format!("box {at} is {found:?}, but boxes are given and it is {given:?}")),
             None => {
                 let count = truth.boxes.len();
-                GraphError(format!("box {at} is {found:?}, but boxes are given and it is none of the {count} of the truth"))
+                GraphError(format!(
+                    "box {at} is {found:?}, but boxes are given and it is none of the {count} of the truth"
+                ))
             }
         }
     }
@@ -361,7 +365,10 @@ mod tests {
         let error = |of: GraphScores, labels| of.given(&graph(), labels).unwrap_err().to_string();
         assert_eq!(error(scores(vec![a, b], vec![3, 5]), true), "label 1 is 5, but labels are given and it is 4");
         let other = [0.0, 0.0, 8.0, 9.0];
-        assert!(error(scores(vec![a, other], vec![3, 4]), false).contains("box 1 is [0.0, 0.0, 8.0, 9.0], but boxes are given and it is [5.0"));
+        assert!(
+            error(scores(vec![a, other], vec![3, 4]), false)
+                .contains("box 1 is [0.0, 0.0, 8.0, 9.0], but boxes are given and it is [5.0")
+        );
         assert!(error(scores(vec![a, b, other], vec![3, 4, 4]), false).contains("it is none of the 2 of the truth"));
     }
 

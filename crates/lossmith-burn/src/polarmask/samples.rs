@@ -211,7 +211,12 @@ mod tests {
             for (object, annotation) in sample.objects.iter().zip(annotations) {
                 let Shape::Outline(outline) = &object.shape else { panic!("outlines are exact") };
                 // Stretched to twice the width; parts cut off by a covering figure are lost.
-                assert!(outline.area() <= 2.2 * annotation.area.unwrap() + 20.0, "{} {:?}", outline.area(), annotation.area);
+                assert!(
+                    outline.area() <= 2.2 * annotation.area.unwrap() + 20.0,
+                    "{} {:?}",
+                    outline.area(),
+                    annotation.area
+                );
             }
         }
     }

@@ -69,6 +69,7 @@ impl fmt::Display for Id {
 impl<'de> Deserialize<'de> for Id {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(source)?;
-        Self::of(&value).ok_or_else(|| serde::de::Error::custom(format!("{value} is no id: expected a whole number or a text")))
+        Self::of(&value)
+            .ok_or_else(|| serde::de::Error::custom(format!("{value} is no id: expected a whole number or a text")))
     }
 }

@@ -128,7 +128,9 @@ fn number(value: &Value) -> Option<f64> {
 
 fn polygons(parts: &[Value]) -> Read<Segmentation> {
     if parts.iter().all(Value::is_number) && !parts.is_empty() {
-        return Err("its segmentation is one list of numbers: expected a list of such lists, one for each part".to_owned());
+        return Err(
+            "its segmentation is one list of numbers: expected a list of such lists, one for each part".to_owned()
+        );
     }
     let part = |(at, part): (usize, &Value)| {
         let numbers: Option<Vec<f64>> = part.as_array().and_then(|list| list.iter().map(number).collect());

@@ -97,9 +97,7 @@ fn detections_are_checked_against_their_truth() {
         ", result 0: its bbox is [0.0, 0.0, -1.0, 1.0]: expected left, top, and a width and height of 0 or more"
     );
     assert_eq!(
-        fault(
-            r#"[{"image_id": 7, "category_id": 2, "score": 1, "segmentation": {"size": [4, 6], "counts": "é"}}]"#
-        ),
+        fault(r#"[{"image_id": 7, "category_id": 2, "score": 1, "segmentation": {"size": [4, 6], "counts": "é"}}]"#),
         ", result 0: the counts are no compressed run lengths: 'Ã' at 0"
     );
     assert!(
@@ -126,12 +124,12 @@ fn what_exporters_write_is_taken() {
         (r#""bbox": [0, 0, 6, 4]"#, r#""bbox": null"#),
         ("[4, 20]", "[4.0, 20]"),
         (r#"{"size": [4, 6], "counts": [4, 20]}"#, r#"[{"size": [4, 6], "counts": [4, 20]}]"#),
-        (r#"{"size": [4, 6], "counts": [4, 20]}"#, r#"[{"size": [4, 6], "counts": [4, 18, 2]}, {"size": [4, 6], "counts": [6, 18]}]"#),
-        ("{\n", "\u{feff}{\n"),
         (
-            r#""categories": ["#,
-            r#""categories": [{"id": 2, "name": "disc"}, "#,
+            r#"{"size": [4, 6], "counts": [4, 20]}"#,
+            r#"[{"size": [4, 6], "counts": [4, 18, 2]}, {"size": [4, 6], "counts": [6, 18]}]"#,
         ),
+        ("{\n", "\u{feff}{\n"),
+        (r#""categories": ["#, r#""categories": [{"id": 2, "name": "disc"}, "#),
     ] {
         assert!(TRUTH.contains(from), "{from}");
         let (_folder, path) = file(&TRUTH.replacen(from, to, 1));
@@ -155,12 +153,19 @@ fn ids_are_what_the_file_says() {
     let text = text.replace(r#""category_id": 2"#, r#""category_id": -1"#).replace(r#""id": 2"#, r#""id": -1"#);
     let (folder, path) = file(&text.replace(r#", "name": "disc""#, ""));
     let coco = read(&path).unwrap();
-    assert_eq!((coco.images[0].id.clone(), coco.annotations[1].image_id.clone()), (Id::Text("a_1".into()), Id::Text("a_1".into())));
+    assert_eq!(
+        (coco.images[0].id.clone(), coco.annotations[1].image_id.clone()),
+        (Id::Text("a_1".into()), Id::Text("a_1".into()))
+    );
     assert_eq!((coco.categories[0].id.clone(), coco.categories[0].name.as_str()), (Id::Number(-1), "category -1"));
     let copy = folder.path().join("copy.json");
     coco.write(&copy).unwrap();
     assert_eq!(read(&copy).unwrap(), coco);
-    assert!(Id::Number(9) < Id::Number(10) && Id::Number(10) < Id::Text("1".into()) && Id::Text("10".into()) < Id::Text("9".into()));
+    assert!(
+        Id::Number(9) < Id::Number(10)
+            && Id::Number(10) < Id::Text("1".into())
+            && Id::Text("10".into()) < Id::Text("9".into())
+    );
 }
 
 #[test]
@@ -171,13 +176,25 @@ fn messages_name_key_value_and_what_would_be_right() {
         (r#""width": 6"#, r#""width": "six""#, "its width is \"six\": expected a whole number of pixels"),
         (r#""iscrowd": 1"#, r#""iscrowd": "0""#, "annotation 1 (id 5): its iscrowd is \"0\": expected 0 or 1"),
         (r#""area": 4"#, r#""area": "4""#, "its area is \"4\": expected a number"),
-        ("[[1, 1, 3, 1, 3, 3, 1, 3]]", "[1, 1, 3, 1, 3, 3]", "its segmentation is one list of numbers: expected a list of such lists"),
-        ("[[1, 1, 3, 1, 3, 3, 1, 3]]", "[[[1, 1], [3, 1], [3, 3]]]", "its polygon 0 is [[1,1],[3,1],[3,3]]: expected a list [x0, y0, x1, y1, ...]"),
+        (
+            "[[1, 1, 3, 1, 3, 3, 1, 3]]",
+            "[1, 1, 3, 1, 3, 3]",
+            "its segmentation is one list of numbers: expected a list of such lists",
+        ),
+        (
+            "[[1, 1, 3, 1, 3, 3, 1, 3]]",
+            "[[[1, 1], [3, 1], [3, 3]]]",
+            "its polygon 0 is [[1,1],[3,1],[3,3]]: expected a list [x0, y0, x1, y1, ...]",
+        ),
         ("[[1, 1, 3, 1, 3, 3, 1, 3]]", r#""poly""#, "its segmentation is \"poly\": expected polygons"),
         (r#""counts": [4, 20]"#, r#""counts": 3"#, "its mask's counts is 3: expected run lengths"),
         (r#""counts": [4, 20]"#, r#""counts": "b'40'""#, "written by Python's str(); expected .decode()"),
         (r#""bbox": [1, 1, 2, 2]"#, r#""bbox": [1, 1, 2]"#, "its bbox is [1,1,2]: expected left, top, width, height"),
-        (r#""categories": ["#, r#""categories": [{"id": 2, "name": "x"}, "#, "category 1 (id 2): another category has the same id"),
+        (
+            r#""categories": ["#,
+            r#""categories": [{"id": 2, "name": "x"}, "#,
+            "category 1 (id 2): another category has the same id",
+        ),
     ] {
         let message = fault(from, to);
         assert!(message.contains(wanted), "{to}: {message}");
@@ -206,7 +223,9 @@ fn bad_records_may_be_left_out_and_are_counted() {
 fn results_of_unknown_categories_are_counted() {
     let (_folder, path) = file(TRUTH);
     let truth = read(&path).unwrap();
-    let result = |category: u32| format!(r#"{{"image_id": "7", "category_id": {category}, "score": -Infinity, "bbox": [0, 0, 1, 1]}}"#);
+    let result = |category: u32| {
+        format!(r#"{{"image_id": "7", "category_id": {category}, "score": -Infinity, "bbox": [0, 0, 1, 1]}}"#)
+    };
     let (_folder, path) = file(&format!("[{}, {}, {}]", result(9), result(2), result(9)));
     let found = read_detections(&path, &truth, Reading::default()).unwrap();
     assert_eq!(found.unknown_categories, HashMap::from([(Id::Number(9), 2)]));

@@ -29,7 +29,8 @@ impl Kind {
             Some(b'<' | b'>' | b'=' | b'|') => text.split_at(1),
             _ => ("<", text),
         };
-        let wrong = || format!("its numbers are of type '{text}': expected plain numbers (f2, f4, f8, i1 to i8, u1 to u8, b1)");
+        let wrong =
+            || format!("its numbers are of type '{text}': expected plain numbers (f2, f4, f8, i1 to i8, u1 to u8, b1)");
         let letter = *rest.as_bytes().first().ok_or_else(wrong)?;
         let size: usize = rest.get(1..).and_then(|s| s.parse().ok()).ok_or_else(wrong)?;
         let known = match letter {
@@ -91,7 +92,10 @@ impl Array {
         let count = shape.iter().try_fold(1usize, |product, side| product.checked_mul(*side));
         match count.and_then(|count| count.checked_mul(kind.size)) {
             Some(needed) if needed == bytes.len() => Ok(Self { shape, kind, columns_first, bytes }),
-            _ => Err(format!("an array of shape {shape:?} with {} bytes, which are not as many as it needs", bytes.len())),
+            _ => Err(format!(
+                "an array of shape {shape:?} with {} bytes, which are not as many as it needs",
+                bytes.len()
+            )),
         }
     }
 
@@ -120,9 +124,10 @@ impl Array {
         let sides = shape.ok_or("its header has no shape")?.0.split(',').map(str::trim).filter(|side| !side.is_empty());
         let shape: Result<Vec<usize>, _> = sides.map(str::parse).collect();
         let shape = shape.map_err(|_| "its header has no shape")?;
-        let columns_first = header.split("'fortran_order'").nth(1).is_some_and(|rest| {
-            rest.trim_start_matches([':', ' ']).starts_with("True")
-        });
+        let columns_first = header
+            .split("'fortran_order'")
+            .nth(1)
+            .is_some_and(|rest| rest.trim_start_matches([':', ' ']).starts_with("True"));
         Self::new(shape, Kind::parse(descr)?, columns_first, data.to_vec())
     }
 
@@ -137,7 +142,8 @@ impl Array {
             _ => return Err(format!("an array of shape {:?}: expected one or two dimensions", self.shape)),
         };
         let number = |at: usize| self.kind.number(&self.bytes[at * self.kind.size..][..self.kind.size]);
-        let place = |row: usize, column: usize| if self.columns_first { column * rows + row } else { row * columns + column };
+        let place =
+            |row: usize, column: usize| if self.columns_first { column * rows + row } else { row * columns + column };
         let numbers: Result<Vec<f64>, String> =
             (0..rows * columns).map(|at| number(place(at / columns, at % columns))).collect();
         Ok((rows, columns, numbers?))
@@ -206,7 +212,8 @@ mod tests {
             let message = Array::of_npy(&npy(header, data)).unwrap_err();
             assert!(message.contains(wanted), "{message}");
         }
-        let three = Array::of_npy(&npy("{'descr': '|u1', 'fortran_order': False, 'shape': (1, 1, 1), }", &[1])).unwrap();
+        let three =
+            Array::of_npy(&npy("{'descr': '|u1', 'fortran_order': False, 'shape': (1, 1, 1), }", &[1])).unwrap();
         assert!(three.table().unwrap_err().contains("one or two dimensions"));
         assert!(Array::of_npy(b"PK").is_err() && of_npz(b"PK\x03\x04", 10).is_err());
     }

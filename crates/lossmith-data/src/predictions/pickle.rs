@@ -220,7 +220,9 @@ impl<'a> Machine<'a> {
 
     fn push(&mut self, value: Value) -> Step<()> {
         if self.values.len() >= MOST_VALUES {
-            return Err(format!("more than {MOST_VALUES} values: expected numpy's arrays in the place of lists of numbers"));
+            return Err(format!(
+                "more than {MOST_VALUES} values: expected numpy's arrays in the place of lists of numbers"
+            ));
         }
         self.stack.push(self.values.len());
         self.values.push(value);
@@ -247,7 +249,8 @@ impl<'a> Machine<'a> {
     }
 
     fn number(&mut self, op: u8) -> Step<()> {
-        let whole = |text: &str| text.parse().map(Value::Whole).map_err(|_| format!("'{text}' is no number that is read"));
+        let whole =
+            |text: &str| text.parse().map(Value::Whole).map_err(|_| format!("'{text}' is no number that is read"));
         let value = match op {
             b'I' => match self.line()?.as_str() {
                 "00" => Value::Bool(false),
@@ -293,7 +296,9 @@ impl<'a> Machine<'a> {
         let length = usize::try_from(self.size(width)?).map_err(|_| short())?;
         let bytes = self.take(length)?.to_vec();
         let value = match op {
-            b'X' | 0x8c | 0x8d => Value::Text(String::from_utf8(bytes).map_err(|_| "a text that is no UTF-8".to_owned())?),
+            b'X' | 0x8c | 0x8d => {
+                Value::Text(String::from_utf8(bytes).map_err(|_| "a text that is no UTF-8".to_owned())?)
+            }
             // What Python 2 calls a text may be either.
             b'T' | b'U' => String::from_utf8(bytes).map_or_else(|e| Value::Bytes(e.into_bytes()), Value::Text),
             _ => Value::Bytes(bytes),
@@ -456,7 +461,9 @@ mod tests {
         let Value::List(list) = pickle.get(items[0].1) else { panic!("a list") };
         let list: Vec<&Value> = list.iter().map(|at| pickle.get(*at)).collect();
         assert_eq!(list, [&Value::Whole(1), &Value::Whole(-2), &Value::Float(1.5), &Value::None, &Value::Bool(true)]);
-        assert!(matches!(Pickle::read(b"(lp0\nI1\naS'x'\np1\na.").unwrap().top(), Value::List(items) if items.len() == 2));
+        assert!(
+            matches!(Pickle::read(b"(lp0\nI1\naS'x'\np1\na.").unwrap().top(), Value::List(items) if items.len() == 2)
+        );
     }
 
     #[test]
@@ -477,7 +484,9 @@ mod tests {
 
     #[test]
     fn what_is_cut_off_or_grows_without_end_is_refused() {
-        for bytes in [&b""[..], b"(", b".", b"]a.", b"0.", b"(0.", b"\x80", b"X\xff\xff\xff\xffab", b"h\x05.", b"(K\x01d."] {
+        for bytes in
+            [&b""[..], b"(", b".", b"]a.", b"0.", b"(0.", b"\x80", b"X\xff\xff\xff\xffab", b"h\x05.", b"(K\x01d."]
+        {
             let message = error(bytes);
             assert!(message.contains("cut off") || message.contains("nothing is kept"), "{message}");
         }

@@ -65,9 +65,17 @@ fn faults_name_file_and_place() {
     let error = |name: &str, bytes: &[u8]| read(name, bytes).unwrap_err().to_string();
     let line = |from: &str, to: &str| error("p.jsonl", LINES.replacen(from, to, 1).as_bytes());
     for (from, to, wanted) in [
-        ("[0, 0, 9]]", "[0, 9]]", "p.jsonl, line 1: image a.jpg, predicates of pair 2: 2 numbers, the first pair has 3"),
+        (
+            "[0, 0, 9]]",
+            "[0, 9]]",
+            "p.jsonl, line 1: image a.jpg, predicates of pair 2: 2 numbers, the first pair has 3",
+        ),
         ("-2.5", "NaN", "p.jsonl, line 1: no prediction: "),
-        ("\"image\": 7", "\"id\": 7", "p.jsonl, line 3: no prediction: unknown field `id`, expected one of `image`, `boxes`"),
+        (
+            "\"image\": 7",
+            "\"id\": 7",
+            "p.jsonl, line 3: no prediction: unknown field `id`, expected one of `image`, `boxes`",
+        ),
         ("\"image\": 7, ", "", "line 3: no prediction: missing field `image`"),
         ("\"image\": 7", "\"image\": [7]", "expected a name or a whole number"),
     ] {
@@ -80,7 +88,11 @@ fn faults_name_file_and_place() {
         ("p.pkl", include_bytes!("../../tests/fixtures/objects.pkl"), "content is no bytes (an array of objects?)"),
         ("p.pkl", b"]}a.", "it has 1 predictions that do not all have an 'image', and the truth has 2 images"),
         ("p.pkl", b"(dI7\n(dU\x04boxsN\x81s.", "that plain data does not need"),
-        ("p.pkl", b"(dI7\n(dU\x04boxs]ss.", "image 7: unknown key 'boxs': expected image, boxes, labels, scores, pairs, predicates"),
+        (
+            "p.pkl",
+            b"(dI7\n(dU\x04boxs]ss.",
+            "image 7: unknown key 'boxs': expected image, boxes, labels, scores, pairs, predicates",
+        ),
         ("p.pkl", b"(dI7\n(dU\x05pairs]ss.", "image 7: it has no 'predicates'"),
         ("p.pkl", b"(dI7\nI8\ns.", "'7' is no dictionary"),
         ("p.pkl", b"I7\n.", "neither a list nor a dictionary"),
@@ -94,7 +106,8 @@ fn faults_name_file_and_place() {
 #[test]
 fn tables_are_whole_numbers_where_they_must_be() {
     let parts = |key: &str, table: Table| {
-        let mut parts = Parts { pairs: Some((1, 2, vec![0.0, 1.0])), predicates: Some((1, 2, vec![0.0; 2])), ..Parts::default() };
+        let mut parts =
+            Parts { pairs: Some((1, 2, vec![0.0, 1.0])), predicates: Some((1, 2, vec![0.0; 2])), ..Parts::default() };
         if key == "pairs" {
             parts.pairs = None;
         }

@@ -150,11 +150,8 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
             args.truth.display()
         );
     }
-    let settings = Settings {
-        compared: args.iou_type,
-        most: args.max_detections,
-        id_zero_unmatched: args.id_zero_unmatched,
-    };
+    let settings =
+        Settings { compared: args.iou_type, most: args.max_detections, id_zero_unmatched: args.id_zero_unmatched };
     let found = evaluator::figures(&truth, &results.detections, settings);
     let figures = named(&found.with_context(|| args.predictions.display().to_string())?, args.max_detections)?;
     if args.json {

@@ -220,7 +220,10 @@ pub fn stream<M: Metric>(truth: &GraphSet, scores: &Scores, groups: &[Group], me
                 }
             }
             if let Some(first) = first {
-                tracing::warn!("{}: {skipped} predictions are wrong and left out; the first: {first:#}", path.display());
+                tracing::warn!(
+                    "{}: {skipped} predictions are wrong and left out; the first: {first:#}",
+                    path.display()
+                );
             }
             let empty = nothing(truth.vocabulary.predicates.len());
             for image in truth.images.iter().zip(&seen).filter(|(_, line)| line.is_none()).map(|(image, _)| image) {

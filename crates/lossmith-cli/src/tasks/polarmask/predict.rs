@@ -131,8 +131,9 @@ fn write_coco(args: &Args, model: &Model, truth: Option<Coco>, all: &[Found]) ->
     let ids = &model.about.category_ids;
     let results: Vec<_> = all.iter().flat_map(|f| f.detections.iter().map(|d| d.to_coco(&f.image.id, ids))).collect();
     coco::write_detections(&args.out.join("results.json"), &results)?;
-    let named =
-        || ids.iter().zip(&model.about.network.classes).map(|(id, name)| Category { id: id.clone(), name: name.clone() });
+    let named = || {
+        ids.iter().zip(&model.about.network.classes).map(|(id, name)| Category { id: id.clone(), name: name.clone() })
+    };
     let categories = truth.map_or_else(|| named().collect(), |t| t.categories);
     let images = all.iter().map(|f| f.image.clone()).collect();
     Coco { images, categories, annotations: Vec::new() }.write(&args.out.join("images.json"))?;

@@ -36,7 +36,9 @@ pub fn figures(evaluation: &COCOeval, zero: u64) -> Figures {
         let at = |t: usize, r: usize| curves.iter().map(move |curve| curve.precision[t][r]);
         mean_or_none(of.flat_map(|t| (0..params.rec_thrs.len()).flat_map(move |r| at(t, r))).collect())
     };
-    let ar = |curves: &[Curve]| mean_or_none((0..thresholds).flat_map(|t| curves.iter().map(move |c| c.recall[t])).collect());
+    let ar = |curves: &[Curve]| {
+        mean_or_none((0..thresholds).flat_map(|t| curves.iter().map(move |c| c.recall[t])).collect())
+    };
     let at = |iou: f64| params.iou_thr_idx(iou).map_or(0..0, |t| t..t + 1);
     let few = |place: usize| ar(&curves(0, params.max_dets[place]));
     let figures = [
