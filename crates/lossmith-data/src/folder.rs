@@ -133,7 +133,13 @@ fn class_names(folder: &Path) -> Result<Vec<String>> {
         return Ok(numbered(10));
     }
     let text = fs::read_to_string(&path).map_err(DataError::io(&path, "read"))?;
-    let names: Vec<String> = text.lines().map(str::trim).filter(|l| !l.is_empty()).map(str::to_owned).collect();
+    let names: Vec<String> = text
+        .trim_start_matches('\u{feff}')
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty())
+        .map(str::to_owned)
+        .collect();
     match names.len() {
         2..=256 => Ok(names),
         found => Err(DataError::content(&path, format!("it names {found} classes: expected 2 to 256, one a line"))),
@@ -255,7 +261,7 @@ mod tests {
     fn classes_may_be_named() {
         let folder = idx_folder();
         let path = folder.path().join(CLASSES);
-        fs::write(&path, "shirt\n\ncoat\n").unwrap();
+        fs::write(&path, "\u{feff}shirt\n\ncoat\n").unwrap();
         assert_eq!(classification(folder.path()).unwrap().classes, ["shirt", "coat"]);
         fs::write(&path, "shirt\n").unwrap();
         assert!(classification(folder.path()).unwrap_err().to_string().contains("it names 1 classes"));

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::coco::{self, Annotation, Category, Coco, Image, Rle, Segmentation};
+use crate::coco::{self, Annotation, Category, Coco, Id, Image, Rle, Segmentation};
 use crate::folder::{Description, names};
 use crate::label_images::{self, LabelledSet, Labels};
 use crate::make::shapes::{self, Shapes};
@@ -89,8 +89,9 @@ impl Part {
     pub fn read(truth: &Path, folder: &Path) -> Result<Self> {
         let mut coco = coco::read(truth)?;
         for (at, annotation) in coco.annotations.iter_mut().enumerate() {
-            let id = annotation.id;
-            annotation.reconcile().map_err(|m| DataError::record(truth, format!("annotation {at} (id {id})"), m))?;
+            annotation
+                .reconcile()
+                .map_err(|m| DataError::record(truth, format!("annotation {at} (id {})", annotation.id), m))?;
         }
         let paths: Vec<PathBuf> = coco.images.iter().map(|image| folder.join(&image.file_name)).collect();
         let mut missing = coco.images.iter().enumerate().zip(&paths).filter(|(_, path)| !path.is_file());
@@ -109,7 +110,7 @@ impl Part {
     fn only(&self, keep: impl Fn(usize) -> bool) -> Self {
         let places = || (0..self.truth.images.len()).filter(|at| keep(*at));
         let images: Vec<Image> = places().map(|at| self.truth.images[at].clone()).collect();
-        let ids: std::collections::BTreeSet<u64> = images.iter().map(|image| image.id).collect();
+        let ids: std::collections::BTreeSet<&Id> = images.iter().map(|image| &image.id).collect();
         let annotations = self.truth.annotations.iter().filter(|a| ids.contains(&a.image_id)).cloned().collect();
         Self {
             truth: Coco { images, annotations, categories: self.truth.categories.clone() },
@@ -205,13 +206,14 @@ pub(crate) fn is_labels(names: &[String]) -> bool {
 /// Label images as ground truth of one class.
 pub fn from_labels(set: LabelledSet) -> InstanceSet {
     let part = |samples: Vec<label_images::Sample>| {
-        let category = Category { id: 1, name: ONE_CLASS.to_owned() };
+        let category = Category { id: 1.into(), name: ONE_CLASS.to_owned() };
         let mut part = Part { truth: Coco { categories: vec![category], ..Coco::default() }, pictures: Vec::new() };
-        for (id, sample) in (1..).zip(samples) {
+        for (id, sample) in (1u64..).zip(samples) {
             let (width, height) = (sample.labels.width as u32, sample.labels.height as u32);
-            part.truth.images.push(Image { id, file_name: format!("{}.png", sample.name), width, height });
+            part.truth.images.push(Image { id: id.into(), file_name: format!("{}.png", sample.name), width, height });
             for mut annotation in annotations(&sample.labels) {
-                (annotation.id, annotation.image_id) = (part.truth.annotations.len() as u64 + 1, id);
+                annotation.id = (part.truth.annotations.len() as u64 + 1).into();
+                annotation.image_id = id.into();
                 part.truth.annotations.push(annotation);
             }
             part.pictures.push(Source::Here(sample.picture.into()));
@@ -267,9 +269,9 @@ fn annotations(labels: &Labels) -> Vec<Annotation> {
         let ([left, right], [top, bottom]) = (object.columns, object.rows);
         let mask = Rle::compressed(labels.width as u32, labels.height as u32, &object.counts);
         Annotation {
-            id: 0,
-            image_id: 0,
-            category_id: 1,
+            id: 0.into(),
+            image_id: 0.into(),
+            category_id: 1.into(),
             segmentation: Segmentation::Mask(mask),
             bbox: [left, top, right + 1 - left, bottom + 1 - top].map(|v| v as f64),
             area: f64::from(area),

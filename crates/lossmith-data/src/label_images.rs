@@ -143,6 +143,14 @@ pub fn read_picture(path: &Path) -> Result<Picture> {
 /// # Errors
 /// As [`read_picture`].
 pub fn read_picture_as(path: &Path, pixels: Pixels) -> Result<Picture> {
+    let image = decode(path, pixels)?;
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    let (channels, samples) = picture_file::eight_bits(image);
+    Ok(Picture { height, width, channels, samples })
+}
+
+/// A picture with all bits that the file has.
+pub(crate) fn decode(path: &Path, pixels: Pixels) -> Result<image::DynamicImage> {
     let wrong = |e: image::ImageError| DataError::content(path, format!("no readable picture: {e}"));
     let mut reader = image::ImageReader::open(path)
         .and_then(image::ImageReader::with_guessed_format)
@@ -162,9 +170,7 @@ pub fn read_picture_as(path: &Path, pixels: Pixels) -> Result<Picture> {
     if pixels == Pixels::Shown {
         image.apply_orientation(orientation);
     }
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    let (channels, samples) = picture_file::eight_bits(image);
-    Ok(Picture { height, width, channels, samples })
+    Ok(image)
 }
 
 fn check_size(path: &Path, width: usize, height: usize) -> Result<()> {
@@ -240,13 +246,6 @@ fn encode(
     let mut writer = encoder.write_header()?;
     writer.write_image_data(bytes)?;
     writer.finish()
-}
-
-impl Picture {
-    /// Per pixel 1 where any channel is not 0: the picture as a mask.
-    pub fn is_set(&self) -> Vec<u8> {
-        self.samples.chunks_exact(self.channels).map(|p| u8::from(p.iter().any(|v| *v != 0))).collect()
-    }
 }
 
 /// The picture in colours with the contour of every instance, neighbours in colours far apart.
@@ -694,6 +693,11 @@ mod tests {
         assert!(error.contains("none of its 1 files is a label image; looked for NAME_label.png"), "{error}");
         assert!(find_labels(folder.path()).unwrap_err().to_string().contains("is a PNG"));
         write_labels(&folder.path().join("a_label.png"), &labels(1, 2, &[1, 1])).unwrap();
+        let other = folder.path().join("a_labels.png");
+        write_labels(&other, &labels(1, 2, &[1, 1])).unwrap();
+        // What is wrong is said, and not every PNG taken for a label image.
+        assert!(find_labels(folder.path()).unwrap_err().to_string().contains("are labels of 'a'"));
+        fs::remove_file(other).unwrap();
         let error = read_folder(folder.path()).unwrap_err().to_string();
         assert!(error.contains("no picture beside it"), "{error}");
         write_picture(&folder.path().join("a_image.png"), &grey(2, 2)).unwrap();

@@ -25,6 +25,8 @@ mod outline;
 pub mod picture;
 pub mod picture_file;
 pub mod predicate_groups;
+pub mod predictions;
+mod records;
 pub mod scene_graphs;
 mod source;
 pub mod tensors;

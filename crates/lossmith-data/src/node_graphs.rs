@@ -1,6 +1,6 @@
 //! Scene graphs whose nodes come with a feature vector: what a model of scene graphs sees where there are no images.
 //!
-//! A folder holds `vocabulary.json`, `train.jsonl` and `test.jsonl`; one line is one scene:
+//! A folder holds `vocabulary.json`, `train.jsonl` and `test.jsonl`; one line (or one entry of a list) is one scene:
 //!
 //! ```json
 //! {"boxes": [[0,0,9,9], ...], "labels": [3, ...], "relations": [{"subject":0,"object":1,"predicate":2}], "features": [[0.1, ...], ...]}
@@ -8,7 +8,6 @@
 //!
 //! Class 0 is background, predicate 0 is none.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use lossmith::graph::{SceneGraph, Vocabulary};
@@ -16,11 +15,12 @@ use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
-use crate::graph_json::{GraphSet, ImageGraph};
+use crate::graph_json::{GraphSet, ImageGraph, open};
 use crate::make::hubs;
+use crate::records::JsonRecords;
 use crate::scene_graphs::{self, Part};
 use crate::vrd::Nodes;
-use crate::{DataError, Result, atomic};
+use crate::{DataError, Result, atomic, source};
 
 /// The file that makes a folder one of scenes with vectors.
 pub const VOCABULARY: &str = "vocabulary.json";
@@ -70,8 +70,8 @@ impl NodeGraphs {
     /// label or predicate without a name, a relation to a missing node, or more than [`MOST_NODES`] nodes.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(VOCABULARY);
-        let text = std::fs::read_to_string(&path).map_err(DataError::io(&path, "read"))?;
-        let about: About = serde_json::from_str(&text)
+        let text = source::read_text(&path)?;
+        let about: About = serde_json::from_slice(&text)
             .map_err(|e| DataError::Content { path: path.clone(), message: e.to_string() })?;
         let mut width = None;
         let train = read_scenes(&folder.join("train.jsonl"), &about.vocabulary, &mut width)?;
@@ -152,16 +152,11 @@ impl NodeGraphs {
 }
 
 fn read_scenes(path: &Path, names: &Vocabulary, width: &mut Option<usize>) -> Result<Vec<NodeGraph>> {
-    let file = std::fs::File::open(path).map_err(DataError::io(path, "open"))?;
     let mut scenes = Vec::new();
-    for (at, line) in BufReader::new(file).lines().enumerate() {
-        let line = line.map_err(DataError::io(path, "read"))?;
-        if line.trim().is_empty() {
-            continue;
-        }
-        let wrong =
-            |message: String| DataError::Record { path: path.to_owned(), record: format!("line {}", at + 1), message };
-        let scene: NodeGraph = serde_json::from_str(&line).map_err(|e| wrong(e.to_string()))?;
+    for record in JsonRecords::new(path, open(path)?)? {
+        let (place, text) = record?;
+        let wrong = |message: String| DataError::record(path, place.clone(), message);
+        let scene: NodeGraph = serde_json::from_slice(&text).map_err(|e| wrong(e.to_string()))?;
         check(&scene, names, width).map_err(wrong)?;
         scenes.push(scene);
     }

@@ -1,6 +1,6 @@
 //! Annotated images, whatever they are kept in: a VRD folder, a folder of graph JSON, VG-SGG.h5, the scenes of Visual Genome, Open Images.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::graph_json::GraphSet;
 use crate::vrd::Nodes;
@@ -26,7 +26,7 @@ pub enum Part {
 
 /// Reads one part of a data set; a file that has no parts is read whole.
 ///
-/// `nodes` says what a node of VRD is; `dictionary` is that of VG-SGG.h5, `VG-SGG-dicts.json` beside it unless given.
+/// `nodes` says what a node of VRD is; `dictionary` is that of VG-SGG.h5, the one beside it unless given.
 ///
 /// # Errors
 /// Nothing that is known, or a fault of its reader, which names file and record.
@@ -47,9 +47,10 @@ pub fn read(path: &Path, part: Part, nodes: Nodes, dictionary: Option<&Path>) ->
     }
     match path.extension().and_then(|e| e.to_str()) {
         _ if is_h5(path) => {
-            let beside: PathBuf = path.with_file_name("VG-SGG-dicts.json");
+            let dictionary =
+                dictionary.map_or_else(|| visual_genome::dictionary_beside(path), |own| Ok(own.to_owned()))?;
             let split = if part == Part::Train { visual_genome::Split::Train } else { visual_genome::Split::Test };
-            visual_genome::read_h5(path, dictionary.unwrap_or(&beside), split)
+            visual_genome::read_h5(path, &dictionary, split)
         }
         Some("csv") => openimages::read_truth(path, None),
         _ => match GraphSet::read(path) {

@@ -11,6 +11,22 @@ use crate::{DataError, Result};
 /// Deflate packs a byte into no less than 1/1032 of a byte.
 const MOST_UNPACKED_PER_BYTE: u64 = 1032;
 
+/// The whole of a file of text, which may be gzip or a pipe, without the byte order mark that Windows' programs begin it with.
+pub(crate) fn read_text(path: &Path) -> Result<Vec<u8>> {
+    let mut text = Source::open(path)?.at_most(u64::MAX)?;
+    if let Some(mark) = [[0xff, 0xfe], [0xfe, 0xff]].iter().find(|mark| text.starts_with(*mark)) {
+        let order = if mark[0] == 0xff { "little" } else { "big" };
+        return Err(DataError::content(path, format!("it is UTF-16 ({order} end first): expected UTF-8")));
+    }
+    if text.starts_with(BYTE_ORDER_MARK) {
+        text.drain(..BYTE_ORDER_MARK.len());
+    }
+    Ok(text)
+}
+
+/// What Windows' programs begin a file of UTF-8 with.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = &[0xef, 0xbb, 0xbf];
+
 /// The unpacked content of a file, read from front to back.
 pub(crate) struct Source<'a> {
     path: PathBuf,

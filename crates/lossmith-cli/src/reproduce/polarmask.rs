@@ -155,7 +155,7 @@ fn upper_bound(context: &Context) -> anyhow::Result<Made> {
 /// The mean IoU of the objects, and COCO's figures of them as detections of score 1.
 fn oracle(truth: &Coco, encoder: Encoder) -> anyhow::Result<(f64, protocol::Figures)> {
     let fan = RayFan::new(encoder.rays).ok_or_else(|| anyhow::anyhow!("{} rays are none", encoder.rays))?;
-    let images: std::collections::BTreeMap<u64, &Image> = truth.images.iter().map(|i| (i.id, i)).collect();
+    let images: std::collections::BTreeMap<&coco::Id, &Image> = truth.images.iter().map(|i| (&i.id, i)).collect();
     let objects: Vec<&Annotation> = truth.annotations.iter().filter(|a| a.iscrowd == 0).collect();
     let found: Vec<Option<(f64, coco::Detection)>> = objects
         .par_iter()
@@ -165,8 +165,8 @@ fn oracle(truth: &Coco, encoder: Encoder) -> anyhow::Result<(f64, protocol::Figu
             let back = encoded(object, image, &whole, encoder, &fan)?;
             let rle = coco::Rle::compressed(image.width, image.height, back.counts());
             let detection = coco::Detection {
-                image_id: object.image_id,
-                category_id: object.category_id,
+                image_id: object.image_id.clone(),
+                category_id: object.category_id.clone(),
                 score: 1.0,
                 bbox: None,
                 segmentation: Some(coco::Segmentation::Mask(rle)),
@@ -467,7 +467,7 @@ fn representation(context: &Context) -> anyhow::Result<Made> {
 
 /// The largest figure of a class that nothing covers.
 fn largest_of<'a>(truth: &'a Coco, class: &str) -> Option<(&'a Annotation, Polygon)> {
-    let id = truth.categories.iter().find(|c| c.name == class)?.id;
+    let id = truth.categories.iter().find(|c| c.name == class)?.id.clone();
     let of_class = truth.annotations.iter().filter(|a| a.category_id == id);
     let whole = of_class.filter_map(|a| match &a.segmentation {
         coco::Segmentation::Polygons(parts) => Some((a, Polygon::from_flat(parts.first()?).ok()?)),

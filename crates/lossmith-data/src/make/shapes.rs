@@ -64,13 +64,13 @@ pub fn make(first: usize, count: usize, side: usize, seed: u64) -> Result<Shapes
     for (index, scene) in (first..).zip(scenes) {
         let size = side as u32;
         truth.images.push(Image {
-            id: index as u64 + 1,
+            id: (index as u64 + 1).into(),
             file_name: format!("{index:06}.png"),
             width: size,
             height: size,
         });
         for mut annotation in scene.annotations {
-            annotation.id = truth.annotations.len() as u64 + 1;
+            annotation.id = (truth.annotations.len() as u64 + 1).into();
             truth.annotations.push(annotation);
         }
         pictures.push(scene.picture);
@@ -97,7 +97,7 @@ pub fn write(folder: &Path, train: usize, test: usize, seed: u64) -> Result<()> 
 }
 
 fn categories() -> Vec<Category> {
-    (1..).zip(CLASSES).map(|(id, name)| Category { id, name: name.to_owned() }).collect()
+    (1u64..).zip(CLASSES).map(|(id, name)| Category { id: id.into(), name: name.to_owned() }).collect()
 }
 
 struct Scene {
@@ -150,9 +150,9 @@ fn annotations(figures: &[Figure], image_id: u64, side: usize) -> Vec<Annotation
             Segmentation::Mask(Rle::from_mask(&visible, side, side))
         };
         annotations.push(Annotation {
-            id: 0,
-            image_id,
-            category_id: figure.class as u64 + 1,
+            id: 0.into(),
+            image_id: image_id.into(),
+            category_id: (figure.class as u64 + 1).into(),
             segmentation,
             bbox: bbox(&visible, side),
             area: seen as f64,

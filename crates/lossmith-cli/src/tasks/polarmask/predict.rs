@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use indicatif::ProgressBar;
 use lossmith_burn::polarmask::{Detection, draw, label_image};
 use lossmith_data::atomic;
-use lossmith_data::coco::{self, Category, Coco, Image};
+use lossmith_data::coco::{self, Category, Coco, Id, Image};
 use lossmith_data::instance_set::Source;
 use lossmith_data::label_images::{self, Labels};
 use serde_json::json;
@@ -117,9 +117,9 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
 }
 
 /// The id of each image, that of the ground truth or its place from 1 on, and where its pixels are: those that the ground truth is of.
-fn records(images: &[(String, PathBuf)], truth: Option<&Coco>) -> anyhow::Result<Vec<(u64, Source)>> {
+fn records(images: &[(String, PathBuf)], truth: Option<&Coco>) -> anyhow::Result<Vec<(Id, Source)>> {
     let Some(truth) = truth else {
-        return Ok((1..).zip(images.iter().map(|(_, path)| Source::File(path.clone()))).collect());
+        return Ok((1..).map(Id::from).zip(images.iter().map(|(_, path)| Source::File(path.clone()))).collect());
     };
     let known = truth.images.iter().map(|image| (Path::new(&image.file_name).file_name(), image));
     let mut by_name: HashMap<_, Vec<&Image>> = HashMap::new();
@@ -127,15 +127,15 @@ fn records(images: &[(String, PathBuf)], truth: Option<&Coco>) -> anyhow::Result
     let record =
         |(_, path): &(String, PathBuf)| of_path(path, by_name.get(&path.file_name()).map_or(&[][..], Vec::as_slice));
     let records = images.iter().map(record).collect::<anyhow::Result<Vec<&Image>>>()?;
-    let mut taken: HashMap<u64, &Path> = HashMap::new();
+    let mut taken: HashMap<&Id, &Path> = HashMap::new();
     for (record, (_, path)) in records.iter().zip(images) {
-        if let Some(other) = taken.insert(record.id, path) {
+        if let Some(other) = taken.insert(&record.id, path) {
             bail!("--truth: {} and {} are both its image {}", other.display(), path.display(), record.id);
         }
     }
     let said = |image: &Image| [image.width as usize, image.height as usize];
     let pictures = images.iter().zip(&records).map(|((_, path), image)| (path.clone(), said(image))).collect();
-    Ok(records.iter().map(|image| image.id).zip(Source::files(pictures)).collect())
+    Ok(records.iter().map(|image| image.id.clone()).zip(Source::files(pictures)).collect())
 }
 
 /// Which of the images of its name a file is: the only one, or the one whose folders are those of the file.
@@ -162,7 +162,7 @@ fn predict(
     sure: f64,
     name: &str,
     path: &Path,
-    id: u64,
+    id: Id,
     source: &Source,
 ) -> anyhow::Result<Found> {
     let picture = source.load()?;
@@ -182,10 +182,11 @@ fn predict(
 /// The results as COCO has them, and the images and classes that they are about.
 fn write_coco(args: &Args, model: &Model, truth: Option<Coco>, all: &[Found]) -> anyhow::Result<()> {
     let ids = &model.about.category_ids;
-    let results: Vec<_> = all.iter().flat_map(|f| f.detections.iter().map(|d| d.to_coco(f.image.id, ids))).collect();
+    let results: Vec<_> = all.iter().flat_map(|f| f.detections.iter().map(|d| d.to_coco(&f.image.id, ids))).collect();
     coco::write_detections(&args.out.join("results.json"), &results)?;
-    let named =
-        || ids.iter().zip(&model.about.network.classes).map(|(id, name)| Category { id: *id, name: name.clone() });
+    let named = || {
+        ids.iter().zip(&model.about.network.classes).map(|(id, name)| Category { id: id.clone(), name: name.clone() })
+    };
     let categories = truth.map_or_else(|| named().collect(), |t| t.categories);
     let images = all.iter().map(|f| f.image.clone()).collect();
     Coco { images, categories, annotations: Vec::new() }.write(&args.out.join("images.json"))?;
@@ -224,12 +225,13 @@ mod tests {
 
     #[test]
     fn equal_names_in_two_folders_have_their_own_ids() {
-        let image = |id, file_name: &str| Image { id, file_name: file_name.to_owned(), width: 4, height: 3 };
+        let image =
+            |id: u64, file_name: &str| Image { id: id.into(), file_name: file_name.to_owned(), width: 4, height: 3 };
         let images = vec![image(4, "a/1.png"), image(9, "b/1.png"), image(2, "2.png")];
         let truth = Coco { images, ..Coco::default() };
         let ids = |paths: &[&str]| {
             let images: Vec<_> = paths.iter().map(|p| (String::new(), PathBuf::from(p))).collect();
-            records(&images, Some(&truth)).map(|found| found.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+            records(&images, Some(&truth)).map(|found| found.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>())
         };
         assert_eq!(ids(&["x/b/1.png", "x/a/1.png", "somewhere/2.png"]).unwrap(), [9, 4, 2]);
         for (paths, said) in [
@@ -241,6 +243,6 @@ mod tests {
             assert!(error.contains(said), "{error}");
         }
         let images: Vec<_> = ["a.png", "b.png"].map(|p| (String::new(), PathBuf::from(p))).into();
-        assert_eq!(records(&images, None).unwrap().iter().map(|(id, _)| *id).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(records(&images, None).unwrap().into_iter().map(|(id, _)| id).collect::<Vec<_>>(), [1, 2]);
     }
 }

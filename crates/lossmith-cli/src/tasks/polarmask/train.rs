@@ -133,7 +133,7 @@ impl<'a> Session<'a> {
         let truth = &data.train.truth;
         let network = recipe.config(truth)?;
         recipe.train.check(&network).context("recipe: train")?;
-        let category_ids = truth.categories.iter().map(|c| c.id).collect();
+        let category_ids = truth.categories.iter().map(|c| c.id.clone()).collect();
         let samples = samples(&data.train, network.width, network.height)?;
         let learned: usize = samples.iter().map(|s| s.objects().len()).sum();
         let objects = truth.annotations.iter().filter(|a| a.iscrowd == 0).count();

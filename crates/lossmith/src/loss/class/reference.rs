@@ -83,7 +83,8 @@ impl ClassLoss {
             let inputs = softmax.inputs(class);
             let values = graph.values(&inputs);
             // A logarithm is off by that of its own size; a probability by as much again.
-            let off = [inputs[0], inputs[1] * (1.0 - inputs[0]), inputs[2] * (1.0 - inputs[3].max(inputs[0])), inputs[3]];
+            let off =
+                [inputs[0], inputs[1] * (1.0 - inputs[0]), inputs[2] * (1.0 - inputs[3].max(inputs[0])), inputs[3]];
             let error = graph.errors(&values, &off.map(|o| 2.0 * unit * o.abs()), unit);
             value += values[out.index()];
             value_error += error[out.index()];

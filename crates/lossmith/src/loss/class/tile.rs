@@ -488,7 +488,8 @@ fn finish(slab: &Slab, height: usize, scratch: &mut Scratch, grad: Option<&mut [
     let [y, q, slopes] = [y, q, slopes].map(|blocks| &mut blocks.as_flattened_mut()[..cells]);
     // From here on `q` is what is added to a row's total, 0 for the class that stands apart.
     let (mut top, mut top_missed) = ([0.0; MOST_ROWS], [1.0; MOST_ROWS]);
-    for ((slopes, y), q) in slopes.chunks_exact_mut(height).zip(y.chunks_exact(height)).zip(q.chunks_exact_mut(height)) {
+    for ((slopes, y), q) in slopes.chunks_exact_mut(height).zip(y.chunks_exact(height)).zip(q.chunks_exact_mut(height))
+    {
         for r in 0..height {
             let apart = y[r] > 0.5;
             let slope = slopes[r] / q[r];
