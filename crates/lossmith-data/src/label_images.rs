@@ -1,19 +1,22 @@
 //! Images with instance labels: a picture, and a PNG whose pixels are 0 for background or the id of an instance.
 //!
 //! Labels are read as the file has them: 1 to 16 bits, grey or palette (whose indices, not colours, are the ids).
-//! [`find`] knows these ways to keep them in a folder, in subfolders too, of which `train`, `val` and `test` are parts:
+//! [`find`] knows these ways to keep them in a folder, in subfolders too, whose names may be those of [parts](crate::parts):
 //!
 //! | label | picture beside it |
 //! |---|---|
 //! | `NAME_label.png` (or `_labels`, `_mask`, `_masks`) | `NAME_image`, `NAME_rgb`, `NAME_img` or `NAME` `.png`, `.jpg`, `.jpeg` |
 //! | `label/NAME.png` (or `labels/`, `mask/`, `masks/`) | `image/NAME` (or `images/`), the same endings |
-//! | the column `label` of `index.csv` | its column `image`; `split` names the part |
+//! | the column `label` of `index.csv` | its column `image`; `split` names the part; it has no other columns |
+//!
+//! An `index.csv` that speaks of neither images nor labels is left alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
 
+pub use crate::parts::Part;
 use crate::{DataError, Result, atomic};
 
 /// More pixels than this are taken for a file made to exhaust memory.
@@ -52,15 +55,6 @@ pub struct Sample {
     pub picture: Picture,
     /// Its instances.
     pub labels: Labels,
-}
-
-/// What a sample is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Part {
-    /// To train on.
-    Train,
-    /// To judge by.
-    Test,
 }
 
 /// Where one sample's files are.
@@ -300,10 +294,14 @@ fn find_among(folder: &Path, all: &[PathBuf]) -> Result<Vec<Files>> {
 /// # Errors
 /// No such folder, or no PNG in it.
 pub fn find_labels(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
-    if let Ok(files) = find(folder) {
-        return Ok(files.into_iter().map(|f| (f.name, f.label)).collect());
+    let by_name = |files: Vec<Files>| files.into_iter().map(|f| (f.name, f.label)).collect();
+    if let Some(files) = read_index(folder)? {
+        return Ok(by_name(files));
     }
     let all = every_file(folder)?;
+    if let Ok(files) = find_among(folder, &all) {
+        return Ok(by_name(files));
+    }
     let is_png = |p: &PathBuf| p.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
     let named: BTreeMap<String, PathBuf> =
         all.iter().filter(|p| is_png(p)).map(|p| (name_of(folder, &p.with_extension("")), p.clone())).collect();
@@ -320,9 +318,9 @@ pub fn find_labels(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
 /// No such folder, or no picture in it.
 pub fn find_pictures(folder: &Path) -> Result<Vec<PathBuf>> {
     let of_samples = |samples: Vec<Files>| samples.into_iter().filter_map(|f| f.picture).collect();
-    let mut pictures: Vec<PathBuf> = match read_index(folder) {
-        Ok(Some(samples)) => of_samples(samples),
-        _ => {
+    let mut pictures: Vec<PathBuf> = match read_index(folder)? {
+        Some(samples) => of_samples(samples),
+        None => {
             let all = every_file(folder)?;
             match find_among(folder, &all) {
                 Ok(samples) => [unlabelled(&all, &samples), of_samples(samples)].concat(),
@@ -345,7 +343,7 @@ pub fn find_pictures(folder: &Path) -> Result<Vec<PathBuf>> {
 /// No such folder, or one that may not be read.
 pub fn find_unlabelled(folder: &Path) -> Result<Vec<PathBuf>> {
     let all = every_file(folder)?;
-    if read_index(folder).is_ok_and(|index| index.is_some()) {
+    if read_index(folder)?.is_some() {
         return Ok(Vec::new());
     }
     Ok(find_among(folder, &all).map_or_else(|_| Vec::new(), |samples| unlabelled(&all, &samples)))
@@ -375,13 +373,14 @@ pub fn read_sample(files: &Files) -> Result<Sample> {
     Ok(Sample { name: files.name.clone(), picture, labels })
 }
 
-/// Reads a folder. Where it names no parts, every sixth sample is for the test.
+/// Reads a folder. Where it names no part to judge by, every sixth sample is for that.
 ///
 /// # Errors
-/// As [`find`] and [`read_sample`]; no sample to train on.
+/// As [`find`] and [`read_sample`]; some samples are in a part and others are not, or none is to train on.
 pub fn read_folder(folder: &Path) -> Result<LabelledSet> {
     let files = find(folder)?;
-    let parts = files.iter().any(|f| f.part == Some(Part::Test)) && files.iter().any(|f| f.part != Some(Part::Test));
+    check_parts(folder, &files)?;
+    let parts = files.iter().any(|f| f.part == Some(Part::Test));
     let mut set = LabelledSet::default();
     for (at, files) in files.iter().enumerate() {
         let test = if parts { files.part == Some(Part::Test) } else { at % 6 == 5 };
@@ -389,6 +388,24 @@ pub fn read_folder(folder: &Path) -> Result<LabelledSet> {
         if test { set.test.push(sample) } else { set.train.push(sample) }
     }
     Ok(set)
+}
+
+/// Checks that all samples are in a part or none is: what is in no part beside others would be trained on, whatever it is for.
+fn check_parts(folder: &Path, files: &[Files]) -> Result<()> {
+    let Some(named) = files.iter().find(|f| f.part.is_some()) else { return Ok(()) };
+    if let Some(unknown) = files.iter().find(|f| f.part.is_none()) {
+        let message = format!(
+            "its folder names no part of the data, though that of {} does; {}",
+            named.label.display(),
+            Part::known()
+        );
+        return Err(DataError::content(&unknown.label, message));
+    }
+    if files.iter().all(|f| f.part == Some(Part::Test)) {
+        let message = format!("all {} label images are in a part to judge by, none is to train on", files.len());
+        return Err(DataError::content(folder, message));
+    }
+    Ok(())
 }
 
 /// Every file below a folder, sorted, hidden ones left out.
@@ -449,16 +466,8 @@ fn with_type(stem: &Path) -> Option<PathBuf> {
 
 fn files(root: &Path, base: &Path, picture: Option<PathBuf>, label: &Path) -> Files {
     let name = name_of(root, base);
-    let part = name.split('/').rev().skip(1).find_map(part_of);
+    let part = name.split('/').rev().skip(1).find_map(Part::of);
     Files { name, picture, label: label.to_owned(), part }
-}
-
-fn part_of(text: &str) -> Option<Part> {
-    match text.to_ascii_lowercase().as_str() {
-        "train" | "training" => Some(Part::Train),
-        "test" | "val" | "validation" => Some(Part::Test),
-        _ => None,
-    }
 }
 
 /// Relative to the root; the root can itself be the folder of label images, which names leave out.
@@ -467,33 +476,69 @@ fn name_of(root: &Path, base: &Path) -> String {
     base.strip_prefix(root).unwrap_or(own).to_string_lossy().replace('\\', "/")
 }
 
+/// The index of a folder.
+const INDEX: &str = "index.csv";
+/// Its columns; the first two must be there.
+const COLUMNS: [&str; 3] = ["image", "label", "split"];
+
+/// The `index.csv` of a folder that is not read, because none of its columns is `image` or `label`.
+pub fn unread_index(folder: &Path) -> Option<PathBuf> {
+    let path = folder.join(INDEX);
+    (path.is_file() && read_index(folder).is_ok_and(|index| index.is_none())).then_some(path)
+}
+
+/// Where the columns of an index are: image, label and perhaps split; `None` if it is an index of something else.
+fn columns(path: &Path, headers: &csv::StringRecord) -> Result<Option<(usize, usize, Option<usize>)>> {
+    let lower: Vec<String> = headers.iter().map(|h| h.trim().trim_start_matches('\u{feff}').to_lowercase()).collect();
+    let column = |name: &str| lower.iter().position(|h| h == name);
+    let expected = "expected the columns image, label and perhaps split, separated by commas";
+    let fault = |what: String| DataError::record(path, "line 1", format!("{what}; {expected}"));
+    match (column("image"), column("label")) {
+        (Some(image), Some(label)) => match lower.iter().find(|h| !COLUMNS.contains(&h.as_str())) {
+            Some(unknown) => Err(fault(format!("there is no use for a column '{unknown}'"))),
+            None => Ok(Some((image, label, column("split")))),
+        },
+        (None, None) => {
+            let speaks =
+                |h: &String| h.split([';', '\t', '|', ' ']).any(|word| COLUMNS[..2].contains(&word.trim_matches('"')));
+            match lower.iter().find(|h| speaks(h)) {
+                Some(wrong) => Err(fault(format!("found '{}'", wrong.escape_debug()))),
+                None => Ok(None),
+            }
+        }
+        (image, _) => Err(fault(format!("there is no column {}", if image.is_some() { "label" } else { "image" }))),
+    }
+}
+
 /// The samples that `index.csv` lists, if there is one and it has the columns `image` and `label`.
 fn read_index(folder: &Path) -> Result<Option<Vec<Files>>> {
-    let path = folder.join("index.csv");
+    let path = folder.join(INDEX);
     if !path.is_file() {
         return Ok(None);
     }
     let wrong = |e: csv::Error| DataError::content(&path, e.to_string());
     let mut reader = csv::Reader::from_path(&path).map_err(wrong)?;
     let headers = reader.headers().map_err(wrong)?.clone();
-    let column = |name: &str| headers.iter().position(|h| h.trim().eq_ignore_ascii_case(name));
-    let (Some(image), Some(label)) = (column("image"), column("label")) else { return Ok(None) };
-    let split = column("split");
+    let Some((image, label, split)) = columns(&path, &headers)? else { return Ok(None) };
     let mut found = Vec::new();
     for (at, row) in reader.records().enumerate() {
         let row = row.map_err(wrong)?;
         let field = |column: usize| row.get(column).unwrap_or_default().trim();
+        let fault = |message: String| DataError::record(&path, format!("line {}", at + 2), message);
         for (name, column) in [("image", image), ("label", label)] {
             if !folder.join(field(column)).is_file() {
-                let message = format!("{name} '{}': there is no such file", field(column));
-                return Err(DataError::record(&path, format!("line {}", at + 2), message));
+                return Err(fault(format!("{name} '{}': there is no such file", field(column))));
             }
         }
+        let part = |column: usize| {
+            let word = field(column);
+            Part::of(word).ok_or_else(|| fault(format!("split '{}': {}", word.escape_debug(), Part::known())))
+        };
         found.push(Files {
             name: Path::new(field(image)).with_extension("").to_string_lossy().into_owned(),
             picture: Some(folder.join(field(image))),
             label: folder.join(field(label)),
-            part: split.and_then(|s| part_of(field(s))),
+            part: split.map(part).transpose()?,
         });
     }
     Ok(Some(found))
@@ -607,15 +652,101 @@ mod tests {
         assert_eq!(names, expected);
         let own: Vec<String> = find_labels(&root.join("train/label")).unwrap().into_keys().collect();
         assert_eq!(own, ["x"], "a folder of label images by itself");
+        let error = read_folder(root).unwrap_err().to_string();
+        assert!(
+            error.contains("A1/plant007_label.png: its folder names no part of the data, though that of"),
+            "{error}"
+        );
+        for name in ["A1/plant007_rgb.png", "A1/plant007_label.png", "y.png", "y_masks.png"] {
+            fs::create_dir_all(root.join("train/A1")).unwrap();
+            fs::rename(root.join(name), root.join("train").join(name)).unwrap();
+        }
         let set = read_folder(root).unwrap();
         assert_eq!((set.train.len(), set.test.len()), (3, 1));
         assert_eq!(set.test[0].labels, one);
+        for name in ["y.png", "y_masks.png"] {
+            fs::rename(root.join("train").join(name), root.join(name)).unwrap();
+        }
 
         fs::write(root.join("index.csv"), "image,label,split\ny.png,y_masks.png,train\n").unwrap();
         assert_eq!(find(root).unwrap().len(), 1);
         fs::write(root.join("index.csv"), "image,label\nnone.png,y_masks.png\n").unwrap();
         let error = find(root).unwrap_err().to_string();
         assert!(error.ends_with("index.csv, line 2: image 'none.png': there is no such file"), "{error}");
+    }
+
+    /// Whatever folders and splits are called: judged by, or told, never trained on in silence.
+    #[test]
+    fn the_words_for_parts_are_known() {
+        let one = labels(2, 2, &[0, 1, 1, 2]);
+        let put = |folder: &Path, part: &str| {
+            fs::create_dir_all(folder.join(part)).unwrap();
+            write_picture(&folder.join(part).join("x_image.png"), &grey(2, 2)).unwrap();
+            write_labels(&folder.join(part).join("x_label.png"), &one).unwrap();
+        };
+        for (train, test) in
+            [("train", "valid"), ("Training", "val2"), ("trn", "dev"), ("stage1_train", "tst"), ("train", "x/eval/y")]
+        {
+            let folder = tempfile::tempdir().unwrap();
+            put(folder.path(), train);
+            put(folder.path(), test);
+            let set = read_folder(folder.path()).unwrap();
+            assert_eq!((set.train.len(), set.test[0].name.as_str()), (1, format!("{test}/x").as_str()));
+        }
+        for (first, second, said) in [
+            ("train", "tset", "tset/x_label.png: its folder names no part"),
+            ("dev", "other", "other/x_label.png: its folder names no part"),
+            ("valid", "test", "all 2 label images are in a part to judge by"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            put(folder.path(), first);
+            put(folder.path(), second);
+            let error = read_folder(folder.path()).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_index_says_only_what_is_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        for name in ["a", "b"] {
+            write_picture(&root.join(format!("{name}_image.png")), &grey(1, 1)).unwrap();
+            write_labels(&root.join(format!("{name}_label.png")), &labels(1, 1, &[1])).unwrap();
+        }
+        let rows = |splits: [&str; 2]| {
+            format!("a_image.png,a_label.png,{}\nb_image.png,b_label.png,{}\n", splits[0], splits[1])
+        };
+        let write = |text: &str| fs::write(root.join(INDEX), text).unwrap();
+        for (splits, test) in
+            [(["train", "valid"], "b_image"), (["dev", "Training"], "a_image"), (["tst", "trn"], "a_image")]
+        {
+            write(&format!("\u{feff}image,label,split\n{}", rows(splits)));
+            assert_eq!(read_folder(root).unwrap().test[0].name, test);
+        }
+        let expected = "; expected the columns image, label and perhaps split, separated by commas";
+        for (text, said) in [
+            (
+                format!("image,label,split\n{}", rows(["train", "tset"])),
+                "index.csv, line 3: split 'tset': expected train, ",
+            ),
+            (format!("image,label,split\n{}", rows(["", "test"])), "index.csv, line 2: split '': expected train, "),
+            (format!("image,label,part\n{}", rows(["train", "test"])), "there is no use for a column 'part'"),
+            ("image;label;split\na_image.png;a_label.png;train\n".to_owned(), "line 1: found 'image;label;split'"),
+            ("image\tlabel\na_image.png\ta_label.png\n".to_owned(), "line 1: found 'image\\tlabel'"),
+            ("image,lable\na_image.png,a_label.png\n".to_owned(), "there is no column label"),
+            ("picture,label\na_image.png,a_label.png\n".to_owned(), "there is no column image"),
+        ] {
+            write(&text);
+            for error in [find(root).unwrap_err(), find_pictures(root).unwrap_err(), find_labels(root).unwrap_err()] {
+                let error = error.to_string();
+                assert!(error.contains(said) && (error.contains("split '") || error.ends_with(expected)), "{error}");
+            }
+            assert_eq!(unread_index(root), None);
+        }
+        // An index of something else is told, and left alone.
+        write("name,count\na,3\n");
+        assert_eq!((find(root).unwrap().len(), unread_index(root)), (2, Some(root.join(INDEX))));
     }
 
     #[test]

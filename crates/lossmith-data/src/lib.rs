@@ -19,6 +19,7 @@ pub mod label_images;
 pub mod make;
 pub mod node_graphs;
 pub mod openimages;
+pub mod parts;
 pub mod picture;
 pub mod predicate_groups;
 pub mod scene_graphs;
