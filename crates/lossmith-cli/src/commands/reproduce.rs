@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::output::{self, Answer};
 use crate::reproduce::{Context, EXPERIMENTS, Experiment};
 use crate::run::Run;
+use crate::tasks::again;
 
 /// The arguments of `reproduce`.
 #[derive(Debug, clap::Args)]
@@ -23,8 +24,8 @@ pub struct Args {
     /// A folder with the data of the published work; generated data without it
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// The recipe: laptop (minutes), full (as published), or a file
-    #[arg(long, default_value = "laptop", value_name = "laptop|full|FILE")]
+    /// The recipe: laptop (minutes), full (as published), another by name, or a file
+    #[arg(long, default_value = "laptop", value_name = "NAME|FILE")]
     recipe: String,
     /// Change one key of the recipe (may be repeated)
     #[arg(long, value_name = "KEY=VALUE")]
@@ -46,9 +47,13 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
         let ids: Vec<&str> = EXPERIMENTS.iter().map(|e| e.id).collect();
         bail!("there is no '{id}' to reproduce; there is: {}", ids.join(", "));
     };
+    let name = format!("reproduce-{}", id.replace('/', "-"));
     let run = match &args.resume {
-        Some(folder) => Run::open(folder)?,
-        None => Run::create(args.out.as_deref(), &format!("reproduce-{}", id.replace('/', "-")))?,
+        Some(folder) => {
+            again::refuse(folder, &again::recipe_flags(&args.recipe, &args.set))?;
+            Run::resume(folder, &name)?
+        }
+        None => Run::create(args.out.as_deref(), &name)?,
     };
     let context = Context { data: args.data, recipe: args.recipe, set: args.set, run, resume: args.resume.is_some() };
     let result = (experiment.make)(&context)?;

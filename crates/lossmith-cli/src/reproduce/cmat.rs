@@ -61,7 +61,9 @@ pub static ROUNDS: Experiment = Experiment {
 
 fn recipe(context: &Context) -> anyhow::Result<Recipe> {
     let recipe: Recipe = if context.resume {
-        crate::recipe::parse_text(&context.run.read("recipe.toml")?)?
+        let recipe: Recipe = crate::recipe::parse_text(&context.run.read("recipe.toml")?)?;
+        context.check_data(&recipe.data.path)?;
+        recipe
     } else {
         let mut recipe: Recipe = crate::recipe::load(PRESETS, &context.recipe, &context.set)?;
         if let Some(path) = &context.data {

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use indicatif::ProgressBar;
 use lossmith::loss::{Inputs, Spec};
 use lossmith::metric::instances::{Mode, Overlaps, Scores, Summary};
 use lossmith_burn::embedding::{Cluster, Given, Model, train};
@@ -17,6 +16,7 @@ use super::{Context, Experiment, Made};
 use crate::interrupt::{self, Interrupted};
 use crate::output::Table;
 use crate::plot::{Dot, Panel, Picture, Ring, Scatter, Strip};
+use crate::progress::Steps;
 use crate::tasks::embedding::{EmbeddingRecipe, PRESETS, data};
 
 /// Points of fifteen instances find their places.
@@ -157,7 +157,9 @@ impl Points {
 
 fn recipe(context: &Context) -> anyhow::Result<EmbeddingRecipe> {
     let recipe: EmbeddingRecipe = if context.resume {
-        crate::recipe::parse_text(&context.run.read("recipe.toml")?)?
+        let recipe: EmbeddingRecipe = crate::recipe::parse_text(&context.run.read("recipe.toml")?)?;
+        context.check_data(&recipe.data)?;
+        recipe
     } else {
         let mut recipe: EmbeddingRecipe = crate::recipe::load(PRESETS, &context.recipe, &context.set)?;
         if let Some(folder) = &context.data {
@@ -184,12 +186,12 @@ fn trained(context: &Context, recipe: &EmbeddingRecipe) -> anyhow::Result<(Model
     }
     interrupt::listen();
     let loss = Spec::parse(&recipe.loss)?.build()?;
-    let bar = ProgressBar::new(recipe.model.steps as u64);
-    let model = train(&set.train, &recipe.model, loss.as_ref(), |_| {
-        bar.inc(1);
+    let mut steps = Steps::new("step", recipe.model.steps);
+    let model = train(&set.train, &recipe.model, loss.as_ref(), |step| {
+        steps.at(step.step, "");
         !interrupt::asked()
     })?;
-    bar.finish_and_clear();
+    steps.finish();
     if interrupt::asked() {
         return Err(Interrupted.into());
     }

@@ -70,6 +70,20 @@ pub struct Context {
     pub resume: bool,
 }
 
+impl Context {
+    /// Checks that a run that goes on is given no other data than the recipe's.
+    pub fn check_data(&self, of_run: &str) -> anyhow::Result<()> {
+        let Some(data) = &self.data else { return Ok(()) };
+        anyhow::ensure!(
+            data.display().to_string() == of_run,
+            "--data {}: the run in {} goes on with its own data, {of_run}; leave this out with --resume",
+            data.display(),
+            self.run.folder().display()
+        );
+        Ok(())
+    }
+}
+
 /// What an experiment says.
 #[derive(Debug)]
 pub struct Made {

@@ -26,6 +26,7 @@ use crate::tasks::trainings::Trainings;
 
 /// Short trainings, many of them.
 const PRESETS: Presets = Presets {
+    task: "polarmask",
     laptop: include_str!("../../../../recipes/polarmask-ablation.toml"),
     full: include_str!("../../../../recipes/polarmask-full.toml"),
 };
@@ -250,7 +251,9 @@ fn recipe(context: &Context) -> anyhow::Result<Recipe> {
     } else {
         recipe::load(PRESETS, &context.recipe, &context.set)?
     };
-    if let Some(data) = &context.data {
+    if context.resume {
+        context.check_data(&recipe.data)?;
+    } else if let Some(data) = &context.data {
         recipe.data = data.display().to_string();
     }
     context.run.write("recipe.toml", recipe::to_text(&recipe)?.as_bytes())?;
@@ -399,7 +402,9 @@ fn table2(context: &Context) -> anyhow::Result<Made> {
     } else {
         recipe::load(PRESETS, &context.recipe, &context.set)?
     };
-    if let Some(data) = &context.data {
+    if context.resume {
+        context.check_data(&recipe.data)?;
+    } else if let Some(data) = &context.data {
         recipe.data = data.display().to_string();
     }
     context.run.write("recipe.toml", recipe::to_text(&recipe)?.as_bytes())?;

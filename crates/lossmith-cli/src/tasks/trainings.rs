@@ -11,6 +11,7 @@ use crate::interrupt::{self, Interrupted};
 use crate::progress::Talk;
 use crate::recipe;
 use crate::run::Run;
+use crate::tasks::again;
 
 /// The file of the trainings that are done.
 const FILE: &str = "trainings.jsonl";
@@ -28,16 +29,24 @@ pub struct Kept {
 
 impl Kept {
     /// The recipe of the run that goes on, or else this one.
-    pub fn recipe<R: DeserializeOwned>(&self, new: impl FnOnce() -> anyhow::Result<R>) -> anyhow::Result<R> {
+    /// Flags in `given` would change it, and are refused.
+    pub fn recipe<R: DeserializeOwned>(
+        &self,
+        name: &str,
+        given: &[(&'static str, bool)],
+        new: impl FnOnce() -> anyhow::Result<R>,
+    ) -> anyhow::Result<R> {
         let Some(folder) = &self.resume else { return new() };
+        again::refuse(folder, given)?;
         let run = Run::open(folder)?;
+        run.check_command(name)?;
         recipe::parse_text(&run.read("recipe.toml")?).with_context(|| run.path("recipe.toml").display().to_string())
     }
 
     /// The run that goes on, or a new one with this recipe.
     pub fn run(&self, name: &str, recipe: &impl Serialize) -> anyhow::Result<Run> {
         if let Some(folder) = &self.resume {
-            return Run::open(folder);
+            return Run::resume(folder, name);
         }
         let run = Run::create(self.out.as_deref(), name)?;
         run.write("recipe.toml", recipe::to_text(recipe)?.as_bytes())?;

@@ -46,6 +46,12 @@ impl FromStr for Address {
     fn from_str(text: &str) -> anyhow::Result<Self> {
         let (url, name) = text.split_once('#').map_or((text, None), |(url, name)| (url, Some(name)));
         let shown = redact(url);
+        // A path is no secret, and one that is there is no password.
+        if std::path::Path::new(text).exists() {
+            bail!(
+                "{text} is a file or folder, and no study address: expected postgres://user:password@host/database#study"
+            );
+        }
         if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
             bail!("'{shown}' is no study address: expected postgres://user:password@host/database#study");
         }
@@ -147,6 +153,12 @@ mod tests {
         let shown = without_passwords(line.map(str::to_owned).into_iter());
         let expected = ["search", "--study=postgres://ada:***@db/loss#m", "postgres://ada:***@db/loss", "--out", "a/b"];
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_path_is_named() {
+        let error = "src".parse::<Address>().unwrap_err().to_string();
+        assert!(error.starts_with("src is a file or folder, and no study address: expected postgres://"), "{error}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub fn create(
     common: &Common,
     name: &str,
     losses: &[String],
+    files: Vec<Option<String>>,
     train_size: Option<u32>,
     change: impl FnOnce(&mut Recipe),
 ) -> anyhow::Result<(Run, Begun, Recipe, Evaluator)> {
@@ -20,14 +21,14 @@ pub fn create(
     recipe.check()?;
     let evaluator = Evaluator::new(&recipe, common.data.as_deref())?;
     let (losses, arithmetic) = (losses.to_vec(), evaluator.arithmetic());
-    let begun = Begun { losses, train_size, arithmetic, ..Begun::now(common.data.as_deref(), None)? };
+    let begun = Begun { losses, files, train_size, arithmetic, ..Begun::now(common.data.as_deref(), None)? };
     let run = begun.start(common.out.as_deref(), name, &crate::recipe::to_text(&recipe)?)?;
     Ok((run, begun, recipe, evaluator))
 }
 
 /// Opens a run that was begun before.
-pub fn resume(folder: &Path) -> anyhow::Result<(Run, Begun, Recipe, Evaluator)> {
-    let run = Run::open(folder)?;
+pub fn resume(folder: &Path, name: &str) -> anyhow::Result<(Run, Begun, Recipe, Evaluator)> {
+    let run = Run::resume(folder, name)?;
     let begun = Begun::read(&run)?;
     let recipe: Recipe = crate::recipe::parse_text(&run.read("recipe.toml")?)?;
     recipe.check()?;

@@ -9,8 +9,12 @@ use serde_json::json;
 use super::train::ceiling_line;
 use super::{Common, Session, cut};
 use crate::interrupt;
-use crate::output::{self, Answer, Table};
+use crate::output::{self, Answer, Table, signed};
+use crate::tasks::compared::Finished;
 use crate::tasks::trainings::{Kept, Trainings, check_losses};
+
+/// What a run is created as.
+const NAME: &str = "compare-cmat";
 
 /// Compare losses of the agents' second stage, paired by seed
 #[derive(Debug, clap::Args)]
@@ -21,7 +25,7 @@ pub struct Args {
     #[arg(long, default_value = "cross-entropy,degree,node-priority,cmat")]
     losses: String,
     /// How many seeds, from the recipe's on
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(2..=1000))]
+    #[arg(long, default_value_t = 10, value_parser = crate::args::whole::<u64>(2..=1000))]
     seeds: u64,
     #[command(flatten)]
     kept: Kept,
@@ -31,7 +35,7 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
     interrupt::listen();
     let losses: Vec<&str> = split_list(&args.losses).into_iter().map(str::trim).collect();
     check_losses(&losses)?;
-    let recipe = args.kept.recipe(|| args.common.recipe(None))?;
+    let recipe = args.kept.recipe(NAME, &args.common.given(), || args.common.recipe(None))?;
     for loss in &losses {
         recipe.objective(loss)?;
     }
@@ -39,7 +43,7 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
     let k = CUTS[cut];
     let (mut recalls, mut nodes) = (vec![Vec::new(); losses.len()], vec![Vec::new(); losses.len()]);
     let mut ceilings = String::new();
-    let run = args.kept.run("compare-cmat", &recipe)?;
+    let run = args.kept.run(NAME, &recipe)?;
     let mut trainings = Trainings::open(&run)?;
     trainings.begin("comparison", losses.len() * args.seeds as usize);
     for seed in recipe.seed..recipe.seed + args.seeds {
@@ -65,30 +69,36 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
         }
     }
     let verdict = Verdict::new(&losses, &recalls, 0.05)?;
+    let metric = format!("R@{k}");
+    let data = if recipe.data.path.is_empty() { "hub worlds" } else { recipe.data.path.as_str() };
+    let (seed, rate) = (recipe.seed, recipe.train.policy_rate);
+    let finished = Finished { metric: &metric, seed, data, rate, names: &losses, values: &recalls, verdict: &verdict };
+    let lists: Vec<_> = losses.iter().zip(recalls.iter().zip(&nodes)).collect();
+    let result = json!({"cut": k, "rate": rate, "recall_and_nodes": lists, "verdict": verdict});
+    finished.write(&run, &result)?;
     if args.common.json {
-        let lists: Vec<_> = losses.iter().zip(recalls.iter().zip(&nodes)).collect();
-        output::print_json(&json!({"cut": k, "recall_and_nodes": lists, "verdict": verdict}))?;
+        output::print_json(&result)?;
     } else {
         let mut table = Table::new(["loss".to_owned(), format!("R@{k}"), "sd".into(), "nodes right".into()]);
         for (name, (recall, nodes)) in losses.iter().zip(recalls.iter().zip(&nodes)) {
             let number = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| format!("{v:.4}"));
             table.row([(*name).to_owned(), number(mean(recall)), number(sd(recall)), number(mean(nodes))]);
         }
-        output::print(&format!("{table}{ceilings}\n{}\nrun: {}\n", pairs(&verdict), run.folder().display()))?;
+        output::print(&format!("{table}{ceilings}\n{}\nrun: {}\n", pairs(&finished), run.folder().display()))?;
     }
     Ok(Answer::Yes)
 }
 
-fn pairs(verdict: &Verdict) -> String {
+fn pairs(finished: &Finished<'_>) -> String {
     let mut table = Table::new(["pair", "difference", "p", "p (Holm)", "d_z"]);
-    for pair in &verdict.pairs {
+    for pair in &finished.verdict.pairs {
         table.row([
             format!("{} - {}", pair.a, pair.b),
-            format!("{:+.4}", pair.difference),
+            signed(pair.difference, 4),
             format!("{:.2e}", pair.p),
             format!("{:.2e}", pair.p_holm),
             pair.effect_size.map_or_else(|| "-".to_owned(), |d| format!("{d:.1}")),
         ]);
     }
-    format!("{table}{}\n", verdict.verdict)
+    format!("{table}{}\n", finished.said())
 }

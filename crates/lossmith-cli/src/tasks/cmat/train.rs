@@ -12,10 +12,13 @@ use serde_json::json;
 
 use super::{Common, Recipe, Session};
 use crate::output::{self, Answer, Table};
+use crate::progress::Still;
 use crate::run::Run;
 use crate::tasks::classifier::compare::how_to_go_on;
 use crate::{interrupt, recipe};
 
+/// What a run is created as.
+const NAME: &str = "cmat";
 /// The agents after the first stage, which all losses share.
 const FIRST: &str = "stage-1.safetensors";
 /// The trained agents.
@@ -49,15 +52,19 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<Answer> {
     interrupt::listen();
     let recipe: Recipe = match &args.resume {
-        Some(folder) => recipe::parse_text(&Run::open(folder)?.read("recipe.toml")?)?,
+        Some(folder) => {
+            let run = Run::open(folder)?;
+            run.check_command(NAME)?;
+            recipe::parse_text(&run.read("recipe.toml")?)?
+        }
         None => args.common.recipe(args.loss.as_deref())?,
     };
     recipe.check()?;
     let data = recipe.scenes(recipe.seed)?;
     let session = Session::new(&data, &recipe)?;
     let run = match &args.resume {
-        Some(folder) => Run::open(folder)?,
-        None => Run::create(args.out.as_deref(), "cmat")?,
+        Some(folder) => Run::resume(folder, NAME)?,
+        None => Run::create(args.out.as_deref(), NAME)?,
     };
     run.write("recipe.toml", recipe::to_text(&recipe)?.as_bytes())?;
     run.write_json("vocabulary.json", &data.about)?;
@@ -115,6 +122,7 @@ fn write_agents(run: &Run, name: &str, trainer: &Trainer) -> anyhow::Result<()> 
 struct Log<'r> {
     run: &'r Run,
     text: String,
+    still: Still,
 }
 
 impl<'r> Log<'r> {
@@ -127,11 +135,15 @@ impl<'r> Log<'r> {
         };
         let first = format!("\"stage\":\"{CROSS_ENTROPY}\",\"number\":1");
         let kept = old.lines().filter(|line| line.contains(&first)).map(|line| format!("{line}\n"));
-        Self { run, text: kept.collect() }
+        let still = Still::begin();
+        still.hear(format!("{CROSS_ENTROPY} epoch 1"));
+        Self { run, text: kept.collect(), still }
     }
 
     fn add(&mut self, stage: &str, epoch: usize, p: Progress) -> anyhow::Result<()> {
-        tracing::info!("{stage} epoch {epoch}: nodes {:.4}, pairs {:.4}, reward {:.4}", p.nodes, p.pairs, p.reward);
+        let said = format!("{stage} epoch {epoch}: nodes {:.4}, pairs {:.4}, reward {:.4}", p.nodes, p.pairs, p.reward);
+        tracing::info!("{said}");
+        self.still.hear(said);
         let number = if self.run.path(FIRST).is_file() { 2 } else { 1 };
         self.text +=
             &format!("{{\"stage\":\"{stage}\",\"number\":{number},\"epoch\":{epoch},\"progress\":{}}}\n", json!(p));

@@ -20,6 +20,7 @@ use crate::tasks::inputs;
 
 /// The presets.
 pub const PRESETS: Presets = Presets {
+    task: "embedding",
     laptop: include_str!("../../../../../recipes/embedding-laptop.toml"),
     full: include_str!("../../../../../recipes/embedding-full.toml"),
 };

@@ -14,7 +14,11 @@ use crate::commands::read_loss;
 use crate::interrupt;
 use crate::output::{self, Answer, Table};
 use crate::run::Run;
+use crate::tasks::compared::Finished;
 use crate::tasks::trainings::{Kept, Trainings, check_losses};
+
+/// What a run is created as.
+const NAME: &str = "compare-polarmask";
 
 /// The arguments of `compare polarmask`.
 #[derive(Debug, clap::Args)]
@@ -29,7 +33,7 @@ pub struct Args {
     #[arg(long, value_name = "A,B")]
     losses: String,
     /// How many seeds
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(2..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = crate::args::whole::<u64>(2..=1000))]
     seeds: u64,
     /// The level below which a corrected p-value counts
     #[arg(long, value_name = "P", default_value_t = 0.05)]
@@ -46,24 +50,36 @@ const SMOOTH_L1: &str = "smooth-l1-rays(scale=0.3)";
 
 pub fn run(args: &Args) -> anyhow::Result<Answer> {
     let losses = losses(&args.losses)?;
-    let recipe = args.kept.recipe(|| args.common.recipe())?;
+    let recipe = args.kept.recipe(NAME, &args.common.given(), || args.common.recipe())?;
     for loss in &losses {
         Criterion::new(&Spec::parse(loss)?, Centerness::Hard, recipe.network.rays)?;
     }
     recipe.warn_of_unlabelled()?;
-    let run = args.kept.run("compare-polarmask", &recipe)?;
+    let run = args.kept.run(NAME, &recipe)?;
     interrupt::listen();
     let compared = compare(&run, &recipe, &losses, args.seeds)?;
     let names: Vec<&str> = losses.iter().map(String::as_str).collect();
     let values: Vec<Vec<f64>> = compared.iter().map(|scores| scores.iter().map(|s| s.coco.AP).collect()).collect();
     let verdict = Verdict::new(&names, &values, args.alpha)?;
     run.write_json("comparison.json", &json!({ "losses": names, "scores": compared, "verdict": verdict }))?;
+    let (seed, rate) = (recipe.train.seed, recipe.train.rate);
+    let finished = Finished {
+        metric: "mask AP",
+        seed,
+        data: &recipe.data,
+        rate,
+        names: &names,
+        values: &values,
+        verdict: &verdict,
+    };
+    let result = json!({ "metric": "AP", "rate": rate, "losses": names, "scores": compared, "verdict": verdict });
+    finished.write(&run, &result)?;
     if args.json {
-        output::print_json(&json!({ "metric": "AP", "losses": names, "scores": compared, "verdict": verdict }))?;
+        output::print_json(&result)?;
         return Ok(Answer::Yes);
     }
     let text =
-        format!("{}\n{}\n\nrun: {}\n", table("loss", &names, &compared), verdict.verdict, run.folder().display());
+        format!("{}\n{}\n\nrun: {}\n", table("loss", &names, &compared), finished.said(), run.folder().display());
     output::print(&text)?;
     Ok(Answer::Yes)
 }

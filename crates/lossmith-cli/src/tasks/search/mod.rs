@@ -23,6 +23,7 @@ use plan::Search;
 use recipe::Sections;
 
 use super::Judge;
+use super::again;
 use super::classifier::compare::{self, Compared, Condition};
 use crate::output::{self, Answer, Table};
 use crate::progress::{Pace, Talk};
@@ -90,12 +91,18 @@ impl Arena<'_> {
     }
 }
 
-/// The run that is gone on with, if there is one.
-pub fn resumed(options: &Options) -> anyhow::Result<Option<(Run, Begun)>> {
+/// The run that is gone on with, if there is one; flags in `given` would change it, and are refused.
+pub fn resumed(options: &Options, task: &str, given: &[(&'static str, bool)]) -> anyhow::Result<Option<(Run, Begun)>> {
     let Some(folder) = &options.resume else { return Ok(None) };
-    let run = Run::open(folder)?;
+    again::refuse(folder, given)?;
+    let run = Run::resume(folder, &name_of(task))?;
     let begun = Begun::read(&run)?;
     Ok(Some((run, begun)))
+}
+
+/// What the run of a search is created as.
+fn name_of(task: &str) -> String {
+    format!("search-{}", task.split(' ').next().unwrap_or_default())
 }
 
 /// Where a new run is to be made.
@@ -126,8 +133,7 @@ pub fn run(
             let cache = options.cache.as_deref().map(std::path::absolute).transpose()?;
             let arithmetic = arena.judge.arithmetic();
             let begun = Begun { cache, arithmetic, ..Begun::now(new.data, place.study.as_ref())? };
-            let name = format!("search-{}", arena.task.split(' ').next().unwrap_or_default());
-            (begun.start(new.out, &name, &arena.judge.recipe()?)?, begun, shared)
+            (begun.start(new.out, &name_of(&arena.task), &arena.judge.recipe()?)?, begun, shared)
         }
     };
     tracing::info!("{}; {}; run folder {}", arena.judge.data(), arena.judge.arithmetic(), run.folder().display());
@@ -165,7 +171,7 @@ pub fn run(
             "no candidate could be trained{most}; a larger search.population, another search.steps or less search.savings may help"
         );
     };
-    let mut names = compare::names(&comparison.settings.losses);
+    let mut names = compare::names(&comparison.settings.losses, &[]);
     if let Some(last) = names.last_mut() {
         *last = FOUND.to_owned();
     }
