@@ -243,3 +243,34 @@ fn ctrl_c_ends_with_its_own_code_and_a_run_cannot_be_entered_twice() {
     assert_eq!(output.status.code(), Some(130), "{said}");
     assert!(said.contains("stopped on request; go on with: lossmith search classifier --resume run"), "{said}");
 }
+
+/// A training whose numbers are none any more says that, not where the first of them stands.
+#[test]
+fn a_training_that_diverged_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let polarmask = [
+        "made.train=8",
+        "made.test=2",
+        "made.side=64",
+        "network.width=64",
+        "network.height=64",
+        "train.rate=1e4",
+        "train.steps=9",
+    ];
+    let embedding = [
+        "made.train=8",
+        "made.test=2",
+        "model.widths=[8, 12]",
+        "model.side=32",
+        "model.learning_rate=1e9",
+        "model.steps=9",
+    ];
+    for (task, sets, said) in [
+        ("polarmask", &polarmask[..], "the training has diverged; lower its rate"),
+        ("embedding", &embedding[..], "a smaller learning rate or another seed may help"),
+    ] {
+        let sets = sets.iter().flat_map(|set| ["--set", set]);
+        let (code, _, err) = run(folder.path(), &["train", task].into_iter().chain(sets).collect::<Vec<_>>());
+        assert!(code == Some(2) && err.contains(said) && !err.contains(" at ["), "{err}");
+    }
+}
