@@ -32,27 +32,18 @@ impl Run {
             }
             fs::create_dir_all(folder)
                 .with_context(|| format!("--out {}: cannot make the folder", folder.display()))?;
-            return Self::begin(folder, name);
+            return Ok(Self { folder: folder.to_owned(), _lock: lock(folder, name)? });
         }
         fs::create_dir_all("runs").context("runs: cannot make the folder; name another place with --out")?;
         for number in 1.. {
             let folder = PathBuf::from(format!("runs/{name}-{number}"));
             match fs::create_dir(&folder) {
-                Ok(()) => return Self::begin(&folder, name),
+                Ok(()) => return Ok(Self { _lock: lock(&folder, name)?, folder }),
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(e) => return Err(e).with_context(|| format!("{}: cannot make the folder", folder.display())),
             }
         }
         unreachable!("the numbers do not end")
-    }
-
-    /// The lock of a new run.
-    fn begin(folder: &Path, name: &str) -> anyhow::Result<Self> {
-        let lock = lock(folder)?;
-        if let Some(mut file) = lock.as_deref() {
-            file.write_all(format!("{name}\n").as_bytes()).with_context(|| folder.join(LOCK).display().to_string())?;
-        }
-        Ok(Self { folder: folder.to_owned(), _lock: lock })
     }
 
     /// An existing run, to be read.
@@ -69,7 +60,7 @@ impl Run {
     /// No run, one of another command, or one in which another program is at work.
     pub fn resume(folder: &Path, name: &str) -> anyhow::Result<Self> {
         Self::open(folder)?.check_command(name)?;
-        Ok(Self { folder: folder.to_owned(), _lock: lock(folder)? })
+        Ok(Self { folder: folder.to_owned(), _lock: lock(folder, name)? })
     }
 
     /// Checks that the run was created with this name.
@@ -141,12 +132,18 @@ fn command_of(name: &str) -> String {
     }
 }
 
-/// Locks a run; `None` where the file system has no locks.
-fn lock(folder: &Path) -> anyhow::Result<Option<Arc<File>>> {
+/// Locks a run, which says from now on what it was created as; `None` where the file system has no locks.
+fn lock(folder: &Path, name: &str) -> anyhow::Result<Option<Arc<File>>> {
     let path = folder.join(LOCK);
-    let file = File::options().create(true).append(true).open(&path).with_context(|| path.display().to_string())?;
+    let place = || path.display().to_string();
+    let mut file = File::options().create(true).append(true).open(&path).with_context(place)?;
     match file.try_lock() {
-        Ok(()) => Ok(Some(Arc::new(file))),
+        Ok(()) => {
+            if file.metadata().with_context(place)?.len() == 0 {
+                file.write_all(format!("{name}\n").as_bytes()).with_context(place)?;
+            }
+            Ok(Some(Arc::new(file)))
+        }
         Err(TryLockError::WouldBlock) => {
             bail!("{}: another program is at work in this run; wait for its end, or stop it first", folder.display())
         }

@@ -200,13 +200,6 @@ fn what_resume_cannot_follow_is_refused() {
     drop(lock);
     let (code, _, err) = run(folder.path(), &resume(&[]));
     assert_eq!(code, Some(0), "{err}");
-    // A run of an earlier version does not say what it is of.
-    fs::remove_file(folder.path().join("run/.lock")).unwrap();
-    fs::remove_file(folder.path().join("run/run.json")).unwrap();
-    refused(
-        folder.path(),
-        &[(&["search", "classifier", "--resume", "run"], "run: this is no run of `search` or of `compare classifier`")],
-    );
     // A training has no page; its results are named.
     fs::remove_file(folder.path().join("run/report.json")).unwrap();
     refused(
@@ -223,6 +216,13 @@ fn what_resume_cannot_follow_is_refused() {
             &["report", "run"],
             "this run is not finished, so there is nothing to report yet; go on with: lossmith compare classifier --resume run",
         )],
+    );
+    // A run of an earlier version does not say what it is of.
+    fs::remove_file(folder.path().join("run/.lock")).unwrap();
+    fs::remove_file(folder.path().join("run/run.json")).unwrap();
+    refused(
+        folder.path(),
+        &[(&["search", "classifier", "--resume", "run"], "run: this is no run of `search` or of `compare classifier`")],
     );
 }
 
@@ -248,7 +248,8 @@ fn ctrl_c_ends_with_its_own_code_and_a_run_cannot_be_entered_twice() {
 #[test]
 fn a_training_that_diverged_says_so() {
     let folder = tempfile::tempdir().unwrap();
-    let polarmask = [
+    let mut train = vec!["train", "polarmask"];
+    for set in [
         "made.train=8",
         "made.test=2",
         "made.side=64",
@@ -256,21 +257,11 @@ fn a_training_that_diverged_says_so() {
         "network.height=64",
         "train.rate=1e4",
         "train.steps=9",
-    ];
-    let embedding = [
-        "made.train=8",
-        "made.test=2",
-        "model.widths=[8, 12]",
-        "model.side=32",
-        "model.learning_rate=1e9",
-        "model.steps=9",
-    ];
-    for (task, sets, said) in [
-        ("polarmask", &polarmask[..], "the training has diverged; lower its rate"),
-        ("embedding", &embedding[..], "a smaller learning rate or another seed may help"),
     ] {
-        let sets = sets.iter().flat_map(|set| ["--set", set]);
-        let (code, _, err) = run(folder.path(), &["train", task].into_iter().chain(sets).collect::<Vec<_>>());
-        assert!(code == Some(2) && err.contains(said) && !err.contains(" at ["), "{err}");
+        train.extend(["--set", set]);
     }
+    refused(
+        folder.path(),
+        &[(&train, "input 'rays': the network said inf: the training has diverged; lower its rate")],
+    );
 }
