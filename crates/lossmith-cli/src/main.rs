@@ -19,21 +19,23 @@ mod tasks;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::FromArgMatches;
 
 use crate::output::Answer;
 use crate::secrets::Secrets;
 
 fn main() -> ExitCode {
-    let cli = args::Cli::try_parse().unwrap_or_else(|e| refuse(&e));
+    let typed = args::command().try_get_matches().and_then(|matches| args::Cli::from_arg_matches(&matches));
+    let cli = typed.unwrap_or_else(|e| refuse(&e));
     output::start_logging(cli.verbose, cli.quiet);
     match commands::run(cli) {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
         Err(e) if output::is_closed_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("error: {}", Secrets::of_command_line().hide(&format!("{e:#}")));
-            ExitCode::from(2)
+            let said = Secrets::of_command_line().hide(&format!("{e:#}"));
+            eprintln!("error: {}", output::plain(&said));
+            ExitCode::from(if interrupt::ended(&e) { interrupt::EXIT_CODE } else { 2 })
         }
     }
 }

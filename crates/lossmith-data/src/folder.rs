@@ -65,8 +65,9 @@ pub const FORMATS: &[Format] = &[
         files: "train-graphs.json and test-graphs.json, or annotations_train.json[.gz], annotations_test.json[.gz] and predicates.json",
         is_here: |names| {
             let has = |name: &str| names.iter().any(|n| n.strip_suffix(".gz").unwrap_or(n) == name);
-            (has(scene_graphs::TRAIN) && has(scene_graphs::TEST))
-                || (has("annotations_test.json") && has("predicates.json"))
+            let has_part =
+                |part: Part| names.iter().any(|n| part.names(n.strip_suffix(".gz").unwrap_or(n), "-graphs.json"));
+            (has_part(Part::Train) && has_part(Part::Test)) || (has("annotations_test.json") && has("predicates.json"))
         },
         describe: describe_graphs,
     },

@@ -1,13 +1,17 @@
 //! Images with instance labels: a picture, and a PNG whose pixels are 0 for background or the id of an instance.
 //!
 //! Labels are read as the file has them: 1 to 16 bits, grey or palette (whose indices, not colours, are the ids).
-//! [`find`] knows these ways to keep them in a folder, in subfolders too, of which `train`, `val` and `test` are parts:
+//! [`find`] knows these ways to keep them in a folder, in subfolders too, whose names may be those of [parts](crate::parts):
 //!
 //! | label | picture beside it |
 //! |---|---|
 //! | `NAME_label.png` (or `_labels`, `_mask`, `_masks`) | `NAME_image`, `NAME_rgb`, `NAME_img` or `NAME` `.png`, `.jpg`, `.jpeg` |
 //! | `label/NAME.png` (or `labels/`, `mask/`, `masks/`) | `image/NAME` (or `images/`), the same endings |
-//! | the column `label` of `index.csv` | its column `image`; `split` names the part |
+//! | the column `label` of `index.csv` | its column `image`; `split` names the part; it has no other columns |
+//!
+//! An `index.csv` that speaks of neither images nor labels is left alone.
+
+mod index;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -15,8 +19,11 @@ use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use image::ImageDecoder;
+use index::read_index;
+pub use index::unread_index;
 
 use crate::companions::Pictures;
+pub use crate::parts::Part;
 use crate::picture_file::{self, Pixels};
 use crate::{DataError, Result, atomic};
 
@@ -56,15 +63,6 @@ pub struct Sample {
     pub picture: Picture,
     /// Its instances.
     pub labels: Labels,
-}
-
-/// What a sample is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Part {
-    /// To train on.
-    Train,
-    /// To judge by.
-    Test,
 }
 
 /// Where one sample's files are.
@@ -334,12 +332,13 @@ fn labels_among(folder: &Path, all: &[PathBuf]) -> Result<Vec<Files>> {
 /// No such folder, a wrong index, two label images of one name, or no PNG in it.
 pub fn find_labels(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let all = every_file(folder)?;
-    let files = match read_index(folder)? {
-        Some(files) => files,
-        None => labels_among(folder, &all)?,
-    };
+    let by_name = |files: Vec<Files>| files.into_iter().map(|f| (f.name, f.label)).collect();
+    if let Some(files) = read_index(folder)? {
+        return Ok(by_name(files));
+    }
+    let files = labels_among(folder, &all)?;
     if !files.is_empty() {
-        return Ok(files.into_iter().map(|f| (f.name, f.label)).collect());
+        return Ok(by_name(files));
     }
     let is_png = |p: &PathBuf| p.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
     let named: BTreeMap<String, PathBuf> =
@@ -384,7 +383,7 @@ pub fn find_pictures(folder: &Path) -> Result<Pictures> {
 /// No such folder, or one that may not be read.
 pub fn find_unlabelled(folder: &Path) -> Result<Vec<PathBuf>> {
     let all = every_file(folder)?;
-    if read_index(folder).is_ok_and(|index| index.is_some()) {
+    if read_index(folder)?.is_some() {
         return Ok(Vec::new());
     }
     Ok(find_among(folder, &all).map_or_else(|_| Vec::new(), |samples| unlabelled(&all, &samples).pictures))
@@ -419,14 +418,15 @@ fn with_picture(files: &Files, labels: Labels, pixels: Pixels) -> Result<Sample>
     Ok(Sample { name: files.name.clone(), picture, labels })
 }
 
-/// Reads a folder. Where it names no parts, every sixth sample is for the test. Which pixels of pictures that ask to be turned the
-/// labels are of is told by their sizes: see [`picture_file`](crate::picture_file).
+/// Reads a folder. Where it names no part to judge by, every sixth sample is for that. Which pixels of pictures that ask to be turned
+/// the labels are of is told by their sizes: see [`picture_file`](crate::picture_file).
 ///
 /// # Errors
-/// As [`find`] and [`read_sample`]; no sample to train on.
+/// As [`find`] and [`read_sample`]; some samples are in a part and others are not, or none is to train on.
 pub fn read_folder(folder: &Path) -> Result<LabelledSet> {
     let files = find(folder)?;
-    let parts = files.iter().any(|f| f.part == Some(Part::Test)) && files.iter().any(|f| f.part != Some(Part::Test));
+    check_parts(folder, &files)?;
+    let parts = files.iter().any(|f| f.part == Some(Part::Test));
     let labels = files.iter().map(|f| read_labels(&f.label)).collect::<Result<Vec<_>>>()?;
     let sizes: Vec<(&Path, [usize; 2])> = files
         .iter()
@@ -441,6 +441,24 @@ pub fn read_folder(folder: &Path) -> Result<LabelledSet> {
         if test { set.test.push(sample) } else { set.train.push(sample) }
     }
     Ok(set)
+}
+
+/// Checks that all samples are in a part or none is: what is in no part beside others would be trained on, whatever it is for.
+fn check_parts(folder: &Path, files: &[Files]) -> Result<()> {
+    let Some(named) = files.iter().find(|f| f.part.is_some()) else { return Ok(()) };
+    if let Some(unknown) = files.iter().find(|f| f.part.is_none()) {
+        let message = format!(
+            "its folder names no part of the data, though that of {} does; {}",
+            named.label.display(),
+            Part::known()
+        );
+        return Err(DataError::content(&unknown.label, message));
+    }
+    if files.iter().all(|f| f.part == Some(Part::Test)) {
+        let message = format!("all {} label images are in a part to judge by, none is to train on", files.len());
+        return Err(DataError::content(folder, message));
+    }
+    Ok(())
 }
 
 /// Every file below a folder, sorted, hidden ones left out.
@@ -505,54 +523,14 @@ fn with_type(stem: &Path) -> Option<PathBuf> {
 
 fn files(root: &Path, base: &Path, picture: Option<PathBuf>, label: &Path) -> Files {
     let name = name_of(root, base);
-    let part = name.split('/').rev().skip(1).find_map(part_of);
+    let part = name.split('/').rev().skip(1).find_map(Part::of);
     Files { name, picture, label: label.to_owned(), part }
-}
-
-fn part_of(text: &str) -> Option<Part> {
-    match text.to_ascii_lowercase().as_str() {
-        "train" | "training" => Some(Part::Train),
-        "test" | "val" | "validation" => Some(Part::Test),
-        _ => None,
-    }
 }
 
 /// Relative to the root; the root can itself be the folder of label images, which names leave out.
 fn name_of(root: &Path, base: &Path) -> String {
     let own = Path::new(base.file_name().unwrap_or_default());
     base.strip_prefix(root).unwrap_or(own).to_string_lossy().replace('\\', "/")
-}
-
-/// The samples that `index.csv` lists, if there is one and it has the columns `image` and `label`.
-fn read_index(folder: &Path) -> Result<Option<Vec<Files>>> {
-    let path = folder.join("index.csv");
-    if !path.is_file() {
-        return Ok(None);
-    }
-    let wrong = |e: csv::Error| DataError::content(&path, e.to_string());
-    let mut reader = csv::Reader::from_path(&path).map_err(wrong)?;
-    let headers = reader.headers().map_err(wrong)?.clone();
-    let column = |name: &str| headers.iter().position(|h| h.trim().eq_ignore_ascii_case(name));
-    let (Some(image), Some(label)) = (column("image"), column("label")) else { return Ok(None) };
-    let split = column("split");
-    let mut found = Vec::new();
-    for (at, row) in reader.records().enumerate() {
-        let row = row.map_err(wrong)?;
-        let field = |column: usize| row.get(column).unwrap_or_default().trim();
-        for (name, column) in [("image", image), ("label", label)] {
-            if !folder.join(field(column)).is_file() {
-                let message = format!("{name} '{}': there is no such file", field(column));
-                return Err(DataError::record(&path, format!("line {}", at + 2), message));
-            }
-        }
-        found.push(Files {
-            name: Path::new(field(image)).with_extension("").to_string_lossy().into_owned(),
-            picture: Some(folder.join(field(image))),
-            label: folder.join(field(label)),
-            part: split.and_then(|s| part_of(field(s))),
-        });
-    }
-    Ok(Some(found))
 }
 
 #[cfg(test)]
@@ -663,15 +641,58 @@ mod tests {
         assert_eq!(names, expected);
         let own: Vec<String> = find_labels(&root.join("train/label")).unwrap().into_keys().collect();
         assert_eq!(own, ["x"], "a folder of label images by itself");
+        let error = read_folder(root).unwrap_err().to_string();
+        assert!(
+            error.contains("A1/plant007_label.png: its folder names no part of the data, though that of"),
+            "{error}"
+        );
+        for name in ["A1/plant007_rgb.png", "A1/plant007_label.png", "y.png", "y_masks.png"] {
+            fs::create_dir_all(root.join("train/A1")).unwrap();
+            fs::rename(root.join(name), root.join("train").join(name)).unwrap();
+        }
         let set = read_folder(root).unwrap();
         assert_eq!((set.train.len(), set.test.len()), (3, 1));
         assert_eq!(set.test[0].labels, one);
+        for name in ["y.png", "y_masks.png"] {
+            fs::rename(root.join("train").join(name), root.join(name)).unwrap();
+        }
 
         fs::write(root.join("index.csv"), "image,label,split\ny.png,y_masks.png,train\n").unwrap();
         assert_eq!(find(root).unwrap().len(), 1);
         fs::write(root.join("index.csv"), "image,label\nnone.png,y_masks.png\n").unwrap();
         let error = find(root).unwrap_err().to_string();
         assert!(error.ends_with("index.csv, line 2: image 'none.png': there is no such file"), "{error}");
+    }
+
+    /// Whatever folders and splits are called: judged by, or told, never trained on in silence.
+    #[test]
+    fn the_words_for_parts_are_known() {
+        let one = labels(2, 2, &[0, 1, 1, 2]);
+        let put = |folder: &Path, part: &str| {
+            fs::create_dir_all(folder.join(part)).unwrap();
+            write_picture(&folder.join(part).join("x_image.png"), &grey(2, 2)).unwrap();
+            write_labels(&folder.join(part).join("x_label.png"), &one).unwrap();
+        };
+        for (train, test) in
+            [("train", "valid"), ("Training", "val2"), ("trn", "dev"), ("stage1_train", "tst"), ("train", "x/eval/y")]
+        {
+            let folder = tempfile::tempdir().unwrap();
+            put(folder.path(), train);
+            put(folder.path(), test);
+            let set = read_folder(folder.path()).unwrap();
+            assert_eq!((set.train.len(), set.test[0].name.as_str()), (1, format!("{test}/x").as_str()));
+        }
+        for (first, second, said) in [
+            ("train", "tset", "tset/x_label.png: its folder names no part"),
+            ("dev", "other", "other/x_label.png: its folder names no part"),
+            ("valid", "test", "all 2 label images are in a part to judge by"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            put(folder.path(), first);
+            put(folder.path(), second);
+            let error = read_folder(folder.path()).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
     }
 
     #[test]

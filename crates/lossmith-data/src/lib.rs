@@ -22,6 +22,7 @@ pub mod make;
 pub mod node_graphs;
 pub mod openimages;
 mod outline;
+pub mod parts;
 pub mod picture;
 pub mod picture_file;
 pub mod predicate_groups;

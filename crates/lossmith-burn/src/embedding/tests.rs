@@ -1,4 +1,4 @@
-use lossmith::loss::Discriminative;
+use lossmith::loss::{Discriminative, Evaluation, Inputs, Loss, LossError};
 use lossmith::metric::instances::{Mode, Overlaps, Summary};
 use lossmith_data::label_images::{Labels, Picture, Sample};
 use lossmith_data::make::scenes::{Kind, Scenes};
@@ -143,4 +143,20 @@ fn wrong_recipes_and_no_data_are_named() {
     }
     assert!(matches!(train(&[], &tiny(), &loss, |_| true), Err(EmbeddingError::NoData)));
     assert!(Recipe::full().check().is_ok() && Recipe::default().check().is_ok());
+}
+
+/// A loss whose gradient is no number.
+#[derive(Debug)]
+struct Undefined;
+
+impl Loss for Undefined {
+    fn evaluate(&self, inputs: &Inputs) -> Result<Evaluation, LossError> {
+        Ok(Evaluation::new(1.0, inputs.f32("embedding", 4)?.mapv(|_| f32::NAN)))
+    }
+}
+
+#[test]
+fn a_training_that_diverged_says_so() {
+    let error = train(&data().train, &tiny(), &Undefined, |_| true).unwrap_err();
+    assert!(matches!(error, EmbeddingError::Diverged { step: 2, .. }), "{error}");
 }

@@ -18,7 +18,7 @@ const LOG: &str = "log.jsonl";
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Saving {
     /// Seconds from one saving of the training's state to the next; --resume goes on from the last
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = crate::args::whole::<u64>(..))]
     save_every: u64,
 }
 

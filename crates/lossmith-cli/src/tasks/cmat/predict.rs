@@ -33,13 +33,13 @@ pub struct Args {
     #[arg(required = true)]
     inputs: Vec<PathBuf>,
     /// How many relations of each scene to print
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = crate::args::whole::<usize>(..))]
     top: usize,
     /// Only the scene on this line, from 1
-    #[arg(long, value_name = "LINE")]
+    #[arg(long, value_name = "LINE", value_parser = crate::args::whole::<usize>(..))]
     scene: Option<usize>,
     /// For this node: what the graph's score would be had it been something else (needs true labels and relations)
-    #[arg(long, value_name = "NODE")]
+    #[arg(long, value_name = "NODE", value_parser = crate::args::whole::<usize>(..))]
     explain: Option<usize>,
     /// The score that --explain asks about: recall@K or spice
     #[arg(long, default_value = "recall@20")]

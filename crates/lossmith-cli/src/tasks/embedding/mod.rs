@@ -24,6 +24,7 @@ use crate::tasks::{self, inputs};
 
 /// The presets.
 pub const PRESETS: Presets = Presets {
+    task: "embedding",
     laptop: include_str!("../../../../../recipes/embedding-laptop.toml"),
     full: include_str!("../../../../../recipes/embedding-full.toml"),
 };

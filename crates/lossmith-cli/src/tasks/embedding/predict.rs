@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use indicatif::ProgressBar;
 use lossmith_burn::embedding::{Cluster, Given, Model, Prediction};
 use lossmith_data::label_images::{self, Labels};
 use lossmith_data::{DataError, atomic};
@@ -13,6 +12,7 @@ use serde_json::json;
 use super::open;
 use crate::interrupt::{self, Interrupted};
 use crate::output::{self, Answer, Table};
+use crate::progress::Steps;
 use crate::run::Run;
 use crate::tasks::inputs;
 
@@ -39,7 +39,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR", required_if_eq("cluster", "centre"))]
     truth: Option<PathBuf>,
     /// The seed of `--cluster authors`
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = crate::args::whole::<u64>(..))]
     seed: u64,
     /// Print the counts as JSON
     #[arg(long)]
@@ -69,9 +69,9 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     };
     atomic::new_folder(&args.out)?;
     interrupt::listen();
-    let bar = ProgressBar::new(images.len() as u64);
+    let mut steps = Steps::new("picture", images.len());
     let (mut counts, mut failed) = (Vec::new(), 0);
-    for (name, path) in &images {
+    for (at, (name, path)) in images.iter().enumerate() {
         if interrupt::asked() {
             return Err(Interrupted.into());
         }
@@ -80,12 +80,12 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
             Ok(found) => counts.push((name.clone(), found)),
             Err(e) => {
                 failed += 1;
-                bar.suspend(|| tracing::error!("{e:#}"));
+                steps.suspend(|| tracing::error!("{e:#}"));
             }
         }
-        bar.inc(1);
+        steps.at(at + 1, "");
     }
-    bar.finish_and_clear();
+    steps.finish();
     if counts.is_empty() {
         // Nothing was written into it.
         std::fs::remove_dir(&args.out).with_context(|| args.out.display().to_string())?;
@@ -140,7 +140,7 @@ fn report(args: &Args, counts: &[(String, Prediction)]) -> anyhow::Result<()> {
         let area = mean(&|i| found.instances[i].area as f64, n);
         let score = mean(&|i| found.instances[i].score, n);
         table.row([name.to_owned(), n.to_string(), format!("{area:.1}"), format!("{score:.3}")]);
-        csv += &format!("\"{}\",{n},{area:.1},{score:.4}\n", name.replace('"', "\"\""));
+        csv += &format!("{},{n},{area:.1},{score:.4}\n", output::csv_field(name));
         rows.push(json!({ "image": name, "instances": n, "mean_area": area, "mean_score": score }));
     }
     atomic::write(&args.out.join("counts.csv"), csv.as_bytes()).map_err(|e: DataError| anyhow::anyhow!(e))?;

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
-use indicatif::ProgressBar;
 use lossmith_burn::polarmask::{Detection, draw, label_image};
 use lossmith_data::atomic;
 use lossmith_data::coco::{self, Category, Coco, Id, Image};
@@ -18,6 +17,7 @@ use super::model::Model;
 use super::train::zoom;
 use crate::interrupt::{self, Interrupted};
 use crate::output::{self, Answer, Table};
+use crate::progress::Steps;
 use crate::run::Run;
 use crate::tasks::inputs;
 
@@ -82,9 +82,9 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     let records = records(&images, truth.as_ref())?;
     atomic::new_folder(&args.out)?;
     interrupt::listen();
-    let bar = ProgressBar::new(images.len() as u64);
+    let mut steps = Steps::new("picture", images.len());
     let (mut all, mut failed) = (Vec::new(), 0);
-    for ((name, path), (id, source)) in images.iter().zip(records) {
+    for (at, ((name, path), (id, source))) in images.iter().zip(records).enumerate() {
         if interrupt::asked() {
             return Err(Interrupted.into());
         }
@@ -93,12 +93,12 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
             Ok(found) => all.push(found),
             Err(e) => {
                 failed += 1;
-                bar.suspend(|| tracing::error!("{e:#}"));
+                steps.suspend(|| tracing::error!("{e:#}"));
             }
         }
-        bar.inc(1);
+        steps.at(at + 1, "");
     }
-    bar.finish_and_clear();
+    steps.finish();
     let most = model.about.detect.most;
     if let Some(truth) = &truth {
         limits::warn_of_truth("--truth", truth, most);
@@ -196,17 +196,16 @@ fn write_coco(args: &Args, model: &Model, truth: Option<Coco>, all: &[Found]) ->
 /// The table of counts of the sure detections: printed, and as a file for a spreadsheet.
 fn report(args: &Args, model: &Model, sure: f64, all: &[Found]) -> anyhow::Result<Answer> {
     let classes = &model.about.network.classes;
-    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     let heads = || ["image"].into_iter().chain(classes.iter().map(String::as_str)).chain(["all"]);
     let mut table = Table::new(heads());
-    let mut csv = heads().map(quoted).collect::<Vec<_>>().join(",") + "\n";
+    let mut csv = heads().map(output::csv_field).collect::<Vec<_>>().join(",") + "\n";
     let mut rows = Vec::new();
     for found in all {
         let sure: Vec<&Detection> = found.detections.iter().filter(|d| d.score >= sure).collect();
         let counts: Vec<usize> = (0..classes.len()).map(|c| sure.iter().filter(|d| d.class == c).count()).collect();
         let cells = || counts.iter().copied().chain([sure.len()]).map(|n| n.to_string());
         table.row([found.name.clone()].into_iter().chain(cells()));
-        csv += &format!("{},{}\n", quoted(&found.name), cells().collect::<Vec<_>>().join(","));
+        csv += &format!("{},{}\n", output::csv_field(&found.name), cells().collect::<Vec<_>>().join(","));
         let by_class: serde_json::Map<_, _> = classes.iter().cloned().zip(counts.iter().map(|n| json!(n))).collect();
         rows.push(json!({ "image": found.name, "id": found.image.id, "counts": by_class, "all": sure.len() }));
     }

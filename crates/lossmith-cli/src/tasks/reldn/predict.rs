@@ -47,7 +47,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// How many relations of each image to print and to draw
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = crate::args::whole::<usize>(..))]
     top: usize,
     /// Print and draw relations of at least this score
     #[arg(long, value_name = "P", default_value_t = 0.1)]
