@@ -217,12 +217,16 @@ fn what_resume_cannot_follow_is_refused() {
             "this run is not finished, so there is nothing to report yet; go on with: lossmith compare classifier --resume run",
         )],
     );
-    // A run of an earlier version does not say what it is of.
-    fs::remove_file(folder.path().join("run/.lock")).unwrap();
+    // A run that was killed at its beginning, and one of an earlier version, which does not say what it is of.
     fs::remove_file(folder.path().join("run/run.json")).unwrap();
+    refused(folder.path(), &[(&resume(&[]), "run: it has no run.json, so it was killed before it began")]);
+    fs::remove_file(folder.path().join("run/identity.json")).unwrap();
     refused(
         folder.path(),
-        &[(&["search", "classifier", "--resume", "run"], "run: this is no run of `search` or of `compare classifier`")],
+        &[
+            (&["search", "classifier", "--resume", "run"], "--resume run: it has no identity.json"),
+            (&["report", "run"], "run: an older program began this run, and it has no page"),
+        ],
     );
 }
 

@@ -1,6 +1,6 @@
 //! Annotated images, whatever they are kept in: a VRD folder, a folder of graph JSON, VG-SGG.h5, the scenes of Visual Genome, Open Images.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::folder::names;
 use crate::graph_json::GraphSet;

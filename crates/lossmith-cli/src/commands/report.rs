@@ -28,7 +28,9 @@ const RESULTS: [&str; 4] = ["result.json", "comparison.json", "outcome.json", "s
 /// Why a run has no page: its command makes none, or it is not finished.
 fn without_page(run: &Run) -> String {
     let folder = run.folder().display();
-    let command = run.command().unwrap_or_else(|| "its command".to_owned());
+    let Some(command) = run.command() else {
+        return format!("{folder}: an older program began this run, and it has no page; begin a new one");
+    };
     let results: Vec<&str> = RESULTS.into_iter().filter(|file| run.path(file).is_file()).collect();
     if !results.is_empty() {
         let results = results.join(", ");
@@ -47,13 +49,14 @@ fn without_page(run: &Run) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::study::Identity;
 
     #[test]
     fn a_run_without_a_page_says_why() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run");
-        let made = Run::create(Some(&path), "compare-cmat").unwrap();
-        made.write("recipe.toml", b"").unwrap();
+        let identity = Identity::new("compare cmat", String::new(), String::new(), String::new());
+        let made = Run::begin(Some(&path), "compare-cmat", &identity).unwrap();
         let error = || run(Args { run: path.clone() }).unwrap_err().to_string();
         assert!(
             error().ends_with(&format!("go on with: lossmith compare cmat --resume {}", path.display())),

@@ -6,7 +6,7 @@ mod glo;
 mod polarmask;
 mod reldn;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lossmith_nets::Precision;
 

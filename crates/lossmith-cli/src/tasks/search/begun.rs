@@ -68,7 +68,7 @@ impl Begun {
     pub fn read(run: &Run) -> anyhow::Result<Self> {
         anyhow::ensure!(
             run.path("run.json").is_file(),
-            "{}: this is no run of `search` or of `compare classifier` (it has no run.json)",
+            "{}: it has no run.json, so it was killed before it began; begin a new run with --out",
             run.folder().display()
         );
         run.read_json("run.json")
