@@ -113,31 +113,22 @@ impl Rle {
 /// The pixels inside, and the box around them as pycocotools' `toBbox` has it: left, top, width, height; all 0 around nothing.
 pub fn extent(runs: &[u32], height: u32) -> (u64, [f64; 4]) {
     let height = u64::from(height.max(1));
-    let (mut at, mut pixels, mut column_before) = (0u64, 0u64, 0u64);
+    let (mut at, mut pixels) = (0u64, 0u64);
     let (mut left, mut top, mut right, mut bottom) = (u64::MAX, u64::MAX, 0, 0);
-    let whole = runs.len() / 2 * 2;
-    for (place, run) in runs[..whole].iter().enumerate() {
-        at += u64::from(*run);
-        let inside = place % 2 == 1;
-        // The first pixel of a run inside, and then its last.
-        let pixel = at.saturating_sub(u64::from(inside));
-        let (column, row) = (pixel / height, pixel % height);
-        if !inside {
-            column_before = column;
-        } else {
+    for (place, run) in runs.iter().enumerate() {
+        let end = at + u64::from(*run);
+        if place % 2 == 1 && *run > 0 {
             pixels += u64::from(*run);
-            if column_before < column {
-                // It goes on in the next column, so it touches the image's upper and lower edge.
-                (top, bottom) = (0, height - 1);
-            }
+            let (first, last) = (at / height, (end - 1) / height);
+            // A run that goes on in the next column touches the image's upper and lower edge.
+            let rows = if first == last { [at % height, (end - 1) % height + 1] } else { [0, height] };
+            (left, right) = (left.min(first), right.max(last + 1));
+            (top, bottom) = (top.min(rows[0]), bottom.max(rows[1]));
         }
-        (left, right) = (left.min(column), right.max(column));
-        (top, bottom) = (top.min(row), bottom.max(row));
+        at = end;
     }
-    if whole == 0 {
-        return (0, [0.0; 4]);
-    }
-    (pixels, [left, top, right - left + 1, bottom - top + 1].map(|v| v as f64))
+    let around = if pixels == 0 { [0; 4] } else { [left, top, right - left, bottom - top] };
+    (pixels, around.map(|v| v as f64))
 }
 
 /// Run lengths as text: from the fourth on the difference to the one before the last, in groups of five bits, least first;

@@ -39,6 +39,7 @@ pub enum Known {
     Ndarray,
     Dtype,
     Encode,
+    Bytes,
     OrderedDict,
 }
 
@@ -52,6 +53,7 @@ impl Known {
             ("numpy", "ndarray") => Self::Ndarray,
             ("numpy", "dtype") => Self::Dtype,
             ("_codecs", "encode") => Self::Encode,
+            ("builtins" | "__builtin__", "bytes") => Self::Bytes,
             ("collections", "OrderedDict") => Self::OrderedDict,
             _ => {
                 return Err(format!(
@@ -362,6 +364,7 @@ impl<'a> Machine<'a> {
                 let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
                 Value::Bytes(bytes.ok_or("bytes that are none")?)
             }
+            (Known::Bytes, []) => Value::Bytes(Vec::new()),
             (Known::OrderedDict, []) => Value::Dict(Vec::new()),
             _ => return Err(format!("a use of {known:?} that plain arrays do not need")),
         };

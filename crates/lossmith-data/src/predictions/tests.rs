@@ -85,7 +85,11 @@ fn faults_name_file_and_place() {
     for (name, bytes, wanted) in [
         ("p.json", &b"[{}]"[..], "p.json, entry 0: no prediction: missing field `image`"),
         ("p.json", b"[", "no JSON list of records"),
-        ("p.pkl", include_bytes!("../../tests/fixtures/objects.pkl"), "content is no bytes (an array of objects?)"),
+        (
+            "p.pkl",
+            include_bytes!("../../tests/fixtures/objects.pkl"),
+            "its numbers are of type 'O8': expected plain numbers",
+        ),
         ("p.pkl", b"]}a.", "it has 1 predictions that do not all have an 'image', and the truth has 2 images"),
         ("p.pkl", b"(dI7\n(dU\x04boxsN\x81s.", "that plain data does not need"),
         (

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use hotcoco::params::IouType;
 use hotcoco::{Annotation, COCO, COCOeval, Category, Dataset, Image, mask};
 use lossmith_data::coco::{self, Coco, Counts, Detection, Id, Segmentation, extent};
@@ -141,6 +141,9 @@ fn results(truth: &Coco, detections: &[Detection], numbers: &Numbers) -> anyhow:
 fn measured(outline: &Segmentation, image: &coco::Image) -> anyhow::Result<(u64, [f64; 4])> {
     match outline {
         Segmentation::Mask(rle) => Ok(extent(&rle.runs().map_err(|e| anyhow!(e))?, rle.size[0])),
+        Segmentation::Polygons(_) if image.width == 0 || image.height == 0 => {
+            bail!("outlines are drawn at the size of their image, which the truth does not say of image {}", image.id)
+        }
         Segmentation::Polygons(parts) => {
             let drawn = mask::fr_polys(parts, image.height, image.width).map_err(|e| anyhow!("{e}"))?;
             Ok(extent(&drawn.counts, image.height))
