@@ -3,11 +3,10 @@
 //! A line of a prediction file is `MASK CLASS CONFIDENCE`: the path of a mask relative to the file, the id of a class, a
 //! number. Which file belongs to which image is told by the name: both begin with `CITY_SEQUENCE_FRAME`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::label_images::every_file;
-use crate::{DataError, Result};
+use crate::{DataError, Result, whole_text};
 
 /// How the name of a picture of true instances ends.
 const TRUTH: &str = "_gtFine_instanceIds.png";
@@ -72,7 +71,7 @@ fn name(path: &Path) -> &str {
 /// # Errors
 /// A line that is not as it should be, named by its number.
 pub fn read_predictions(list: &Path, root: &Path) -> Result<Vec<Predicted>> {
-    let text = fs::read_to_string(list).map_err(DataError::io(list, "read"))?;
+    let text = whole_text(list)?;
     let root = root.canonicalize().map_err(DataError::io(root, "read the folder"))?;
     let mut found: Vec<Predicted> = Vec::new();
     for (at, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
@@ -102,6 +101,8 @@ pub fn read_predictions(list: &Path, root: &Path) -> Result<Vec<Predicted>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -4,15 +4,14 @@
 //! that COCO does not have are passed over. Images may be absent from the disk; only their sizes count.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use serde::de::{DeserializeOwned, DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use crate::label_images::MOST_PIXELS;
-use crate::{DataError, Result, atomic};
+use crate::source::Source;
+use crate::{DataError, Result, atomic, limits};
 
 /// Images, categories and objects.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -219,7 +218,7 @@ fn expand(text: &str) -> std::result::Result<Vec<u32>, String> {
 /// # Errors
 /// No such file, no JSON, a record that lacks something or is wrong: the error names it.
 pub fn read(path: &Path) -> Result<Coco> {
-    let text = fs::read(path).map_err(DataError::io(path, "read"))?;
+    let text = Source::open(path)?.text().all()?;
     let (mut coco, mut fault) = (Coco::default(), None);
     let mut there = [false; SECTIONS.len()];
     let sections = Sections { path, coco: &mut coco, there: &mut there, fault: &mut fault };
@@ -239,7 +238,7 @@ pub fn read(path: &Path) -> Result<Coco> {
 /// No such file, no JSON list, a record that lacks something, names an unknown image or category, or whose score or mask
 /// is wrong.
 pub fn read_detections(path: &Path, truth: &Coco) -> Result<Vec<Detection>> {
-    let text = fs::read(path).map_err(DataError::io(path, "read"))?;
+    let text = Source::open(path)?.text().all()?;
     let (mut detections, mut fault) = (Vec::<Detection>::new(), None);
     let records = Records { path, kind: "result", list: &mut detections, fault: &mut fault };
     let mut source = serde_json::Deserializer::from_slice(&text);
@@ -383,11 +382,12 @@ impl Coco {
         if known.images.len() < self.images.len() || known.categories.len() < self.categories.len() {
             return Err(DataError::content(path, "two images, or two categories, have the same id"));
         }
+        let most = limits::current().pixels;
         for (at, image) in self.images.iter().enumerate() {
             let pixels = u64::from(image.width) * u64::from(image.height);
-            if !(1..=MOST_PIXELS as u64).contains(&pixels) {
+            if !(1..=most).contains(&pixels) {
                 let (w, h) = (image.width, image.height);
-                let message = format!("its size is {w} x {h}: expected 1 to {MOST_PIXELS} pixels in all");
+                let message = format!("its size is {w} x {h}: expected 1 to {most} pixels in all");
                 return Err(DataError::record(path, format!("image {at} (id {})", image.id), message));
             }
         }
@@ -457,6 +457,8 @@ fn check_polygon(at: usize, part: &[f64], image: &Image) -> std::result::Result<
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use proptest::prelude::*;
 
     use super::*;

@@ -17,15 +17,13 @@
 //! Each row of `predicates` holds the probabilities of none and of every predicate for one pair; they add up to 1. `boxes` and `labels`
 //! may be left out where the truth gives them, `scores` where they are 1.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use flate2::bufread::MultiGzDecoder;
 use lossmith::graph::{Corners, GraphScores, SceneGraph, Vocabulary};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
+use crate::source::Source;
 use crate::{DataError, Result, atomic};
 
 /// How far the probabilities of a row may be from adding up to 1: what is left when they are written with few digits.
@@ -160,21 +158,17 @@ impl GraphSet {
 
 /// Reads a JSON file, which may be gzip.
 pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
-    let reader = open(path)?;
-    serde_json::from_reader(reader).map_err(|e| DataError::content(path, format!("no JSON of this form: {e}")))
+    let text = Source::open(path)?.text().all()?;
+    serde_json::from_slice(&text).map_err(|e| DataError::content(path, format!("no JSON of this form: {e}")))
 }
 
-/// Opens a file for reading; gzip is recognised by its first two bytes.
-fn open(path: &Path) -> Result<Box<dyn BufRead>> {
-    let mut file = BufReader::new(File::open(path).map_err(DataError::io(path, "read"))?);
-    let gzip = file.fill_buf().map_err(DataError::io(path, "read"))?.starts_with(&[0x1f, 0x8b]);
-    Ok(if gzip { Box::new(BufReader::new(MultiGzDecoder::new(file))) } else { Box::new(file) })
-}
+/// No line is added to a batch of as many bytes.
+const BATCH_BYTES: usize = 1 << 26;
 
 /// The lines of a file of predictions, which may be gzip, one at a time: parse them with [`Prediction::parse`].
 pub struct PredictionLines {
     path: PathBuf,
-    lines: std::io::Lines<Box<dyn BufRead>>,
+    source: Source<'static>,
     number: usize,
 }
 
@@ -184,12 +178,26 @@ impl PredictionLines {
     /// # Errors
     /// The system refuses.
     pub fn open(path: &Path) -> Result<Self> {
-        Ok(Self { path: path.to_owned(), lines: open(path)?.lines(), number: 0 })
+        Ok(Self { path: path.to_owned(), source: Source::open(path)?.text(), number: 0 })
     }
 
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The next lines, at most `most`, fewer where they are long; none after the last.
+    ///
+    /// # Errors
+    /// As the iterator.
+    pub fn batch(&mut self, most: usize) -> Result<Vec<(usize, String)>> {
+        let (mut lines, mut bytes) = (Vec::new(), 0);
+        while lines.len() < most && bytes < BATCH_BYTES {
+            let Some(line) = self.next().transpose()? else { break };
+            bytes += line.1.len();
+            lines.push(line);
+        }
+        Ok(lines)
     }
 }
 
@@ -200,10 +208,9 @@ impl Iterator for PredictionLines {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             self.number += 1;
-            match self.lines.next()? {
+            match self.source.line(true).transpose()? {
                 Ok(line) if line.trim().is_empty() => {}
-                Ok(line) => return Some(Ok((self.number, line))),
-                Err(e) => return Some(Err(DataError::io(&self.path, "read")(e))),
+                line => return Some(line.map(|line| (self.number, line))),
             }
         }
     }

@@ -10,14 +10,14 @@
 //! | the column `label` of `index.csv` | its column `image`; `split` names the part |
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
 
-use crate::{DataError, Result, atomic};
+use image::ImageDecoder as _;
 
-/// More pixels than this are taken for a file made to exhaust memory.
-pub const MOST_PIXELS: usize = 1 << 27;
+use crate::source::{Source, open_regular};
+use crate::{DataError, Result, atomic, limits};
 
 /// A picture of 8-bit samples.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,15 +97,16 @@ const DEEPEST: usize = 4;
 /// Reads a label PNG.
 ///
 /// # Errors
-/// No such file, no PNG, a truncated one, one of more than [`MOST_PIXELS`], or one with several numbers per pixel.
+/// No such file, no PNG, a truncated one, one of more pixels than the [`limits`] allow, or one with several numbers per pixel.
 pub fn read_labels(path: &Path) -> Result<Labels> {
-    let file = File::open(path).map_err(DataError::io(path, "read"))?;
+    let (file, length) = open_regular(path)?;
     let wrong = |e: png::DecodingError| DataError::content(path, format!("no readable PNG: {e}"));
-    let limits = png::Limits { bytes: MOST_PIXELS * 2 };
+    let most = usize::try_from(limits::current().pixels).unwrap_or(usize::MAX);
+    let limits = png::Limits { bytes: most.saturating_mul(2) };
     let mut reader = png::Decoder::new_with_limits(BufReader::new(file), limits).read_info().map_err(wrong)?;
     let info = reader.info();
     let (width, height) = (info.width as usize, info.height as usize);
-    check_size(path, width, height)?;
+    limits::check_pixels(path, length, [width, height])?;
     if !matches!(info.color_type, png::ColorType::Grayscale | png::ColorType::Indexed) {
         let kind = format!("{:?}", info.color_type);
         let message = format!("its pixels are {kind}: a label image has one number per pixel, grey or palette");
@@ -128,28 +129,24 @@ pub fn read_labels(path: &Path) -> Result<Labels> {
 /// Reads a PNG or JPEG as grey, if it is, or as colours; transparency is left out, 16 bits become 8.
 ///
 /// # Errors
-/// No such file, no readable picture, or one of more than [`MOST_PIXELS`].
+/// No such file, no readable picture, or one of more pixels than the [`limits`] allow.
 pub fn read_picture(path: &Path) -> Result<Picture> {
     let wrong = |e: image::ImageError| DataError::content(path, format!("no readable picture: {e}"));
-    let mut reader = image::ImageReader::open(path)
-        .and_then(image::ImageReader::with_guessed_format)
-        .map_err(DataError::io(path, "read"))?;
+    let (file, length) = open_regular(path)?;
+    limits::check(path, "it", length.into())?;
+    let mut reader =
+        image::ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(DataError::io(path, "read"))?;
     let mut limits = image::Limits::default();
-    limits.max_alloc = Some(8 * MOST_PIXELS as u64);
+    limits.max_alloc = Some(limits::current().pixels.saturating_mul(8));
     reader.limits(limits);
-    let image = reader.decode().map_err(wrong)?;
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    check_size(path, width, height)?;
+    let decoder = reader.into_decoder().map_err(wrong)?;
+    let (width, height) = decoder.dimensions();
+    let (width, height) = (width as usize, height as usize);
+    limits::check_pixels(path, length, [width, height])?;
+    let image = image::DynamicImage::from_decoder(decoder).map_err(wrong)?;
     let (channels, samples) =
         if image.color().has_color() { (3, image.into_rgb8().into_raw()) } else { (1, image.into_luma8().into_raw()) };
     Ok(Picture { height, width, channels, samples })
-}
-
-fn check_size(path: &Path, width: usize, height: usize) -> Result<()> {
-    if width.saturating_mul(height) <= MOST_PIXELS {
-        return Ok(());
-    }
-    Err(DataError::content(path, format!("{width} x {height} pixels are more than the {MOST_PIXELS} that are read")))
 }
 
 /// Writes labels as a 16-bit grey PNG; a new file.
@@ -470,11 +467,16 @@ fn name_of(root: &Path, base: &Path) -> String {
 /// The samples that `index.csv` lists, if there is one and it has the columns `image` and `label`.
 fn read_index(folder: &Path) -> Result<Option<Vec<Files>>> {
     let path = folder.join("index.csv");
-    if !path.is_file() {
+    if !path.exists() {
         return Ok(None);
     }
-    let wrong = |e: csv::Error| DataError::content(&path, e.to_string());
-    let mut reader = csv::Reader::from_path(&path).map_err(wrong)?;
+    let wrong = |e: csv::Error| match e.kind() {
+        csv::ErrorKind::Io(e) if e.kind() == std::io::ErrorKind::FileTooLarge => {
+            DataError::content(&path, limits::exceeded())
+        }
+        _ => DataError::content(&path, e.to_string()),
+    };
+    let mut reader = csv::Reader::from_reader(Source::open(&path)?.text());
     let headers = reader.headers().map_err(wrong)?.clone();
     let column = |name: &str| headers.iter().position(|h| h.trim().eq_ignore_ascii_case(name));
     let (Some(image), Some(label)) = (column("image"), column("label")) else { return Ok(None) };
@@ -501,6 +503,8 @@ fn read_index(folder: &Path) -> Result<Option<Vec<Files>>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     fn labels(height: usize, width: usize, ids: &[u32]) -> Labels {
