@@ -8,7 +8,6 @@
 //!
 //! Class 0 is background, predicate 0 is none.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use lossmith::graph::{SceneGraph, Vocabulary};
@@ -19,8 +18,9 @@ use serde::{Deserialize, Serialize};
 use crate::graph_json::{GraphSet, ImageGraph};
 use crate::make::hubs;
 use crate::scene_graphs::{self, Part};
+use crate::source::Source;
 use crate::vrd::Nodes;
-use crate::{DataError, Result, atomic};
+use crate::{DataError, Result, atomic, whole_text};
 
 /// The file that makes a folder one of scenes with vectors.
 pub const VOCABULARY: &str = "vocabulary.json";
@@ -70,7 +70,7 @@ impl NodeGraphs {
     /// label or predicate without a name, a relation to a missing node, or more than [`MOST_NODES`] nodes.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(VOCABULARY);
-        let text = std::fs::read_to_string(&path).map_err(DataError::io(&path, "read"))?;
+        let text = whole_text(&path)?;
         let about: About = serde_json::from_str(&text)
             .map_err(|e| DataError::Content { path: path.clone(), message: e.to_string() })?;
         let mut width = None;
@@ -131,18 +131,19 @@ impl NodeGraphs {
     /// # Errors
     /// The folder is there already, or the system refuses.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        atomic::new_folder(folder)?;
         let fault = |e: serde_json::Error| DataError::Argument(e.to_string());
-        for (name, scenes) in [("train.jsonl", &self.train), ("test.jsonl", &self.test)] {
-            let mut text = String::new();
-            for scene in scenes {
-                text += &serde_json::to_string(scene).map_err(fault)?;
-                text.push('\n');
+        atomic::folder_with(folder, |folder| {
+            for (name, scenes) in [("train.jsonl", &self.train), ("test.jsonl", &self.test)] {
+                let mut text = String::new();
+                for scene in scenes {
+                    text += &serde_json::to_string(scene).map_err(fault)?;
+                    text.push('\n');
+                }
+                atomic::write(&folder.join(name), text.as_bytes())?;
             }
-            atomic::write(&folder.join(name), text.as_bytes())?;
-        }
-        let about = serde_json::to_vec_pretty(&self.about).map_err(fault)?;
-        atomic::write(&folder.join(VOCABULARY), &about)
+            let about = serde_json::to_vec_pretty(&self.about).map_err(fault)?;
+            atomic::write(&folder.join(VOCABULARY), &about)
+        })
     }
 
     /// The length of the nodes' vectors.
@@ -152,15 +153,16 @@ impl NodeGraphs {
 }
 
 fn read_scenes(path: &Path, names: &Vocabulary, width: &mut Option<usize>) -> Result<Vec<NodeGraph>> {
-    let file = std::fs::File::open(path).map_err(DataError::io(path, "open"))?;
+    let mut source = Source::open(path)?.text();
     let mut scenes = Vec::new();
-    for (at, line) in BufReader::new(file).lines().enumerate() {
-        let line = line.map_err(DataError::io(path, "read"))?;
+    let mut number = 0;
+    while let Some(line) = source.line(false)? {
+        number += 1;
         if line.trim().is_empty() {
             continue;
         }
         let wrong =
-            |message: String| DataError::Record { path: path.to_owned(), record: format!("line {}", at + 1), message };
+            |message: String| DataError::Record { path: path.to_owned(), record: format!("line {number}"), message };
         let scene: NodeGraph = serde_json::from_str(&line).map_err(|e| wrong(e.to_string()))?;
         check(&scene, names, width).map_err(wrong)?;
         scenes.push(scene);
