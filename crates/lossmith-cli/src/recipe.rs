@@ -1,7 +1,6 @@
 //! Recipes: every number that a run depends on, as TOML. A recipe is a preset, or a file over a preset, with `--set`
 //! on top; the complete one is written into the run's folder.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -59,7 +58,7 @@ fn preset(text: &str) -> Table {
 }
 
 fn read(file: &Path) -> anyhow::Result<Table> {
-    let text = fs::read_to_string(file)
+    let text = lossmith_data::whole_text(file)
         .with_context(|| format!("--recipe {}: not a preset's name, and no file that can be read", file.display()))?;
     text.parse().with_context(|| format!("--recipe {}", file.display()))
 }

@@ -6,7 +6,7 @@ use anyhow::{anyhow, bail};
 use clap::ValueEnum;
 use hotcoco::params::IouType;
 use hotcoco::{COCO, COCOeval};
-use lossmith_data::coco;
+use lossmith_data::{coco, limits};
 use serde::{Deserialize, Serialize};
 
 use crate::output::{Answer, Table, print, print_json};
@@ -74,8 +74,17 @@ const MEANINGS: [(&str, &str); 12] = [
     ("ARl", "large"),
 ];
 
+/// What the evaluator's tables take for a category: 10 thresholds x 101 recalls x 4 sizes x 3 numbers of detections, twice.
+const OF_A_CATEGORY: u128 = 10 * 101 * 4 * 3 * 8 * 2;
+
 pub fn run(args: &Args) -> anyhow::Result<Answer> {
     let truth = coco::read(&args.truth)?;
+    let categories = truth.categories.len();
+    limits::check(
+        &args.truth,
+        &format!("the table of its {categories} categories"),
+        categories as u128 * OF_A_CATEGORY,
+    )?;
     let detections = coco::read_detections(&args.predictions, &truth)?;
     if args.iou_type == Compared::Segm
         && let Some(at) = detections.iter().position(|d| d.segmentation.is_none())

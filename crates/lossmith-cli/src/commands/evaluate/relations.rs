@@ -158,7 +158,7 @@ pub fn stream<M: Metric>(truth: &GraphSet, scores: &Scores, groups: &[Group], me
             let mut seen = vec![None; truth.images.len()];
             let mut lines = PredictionLines::open(path).context("--predictions")?;
             loop {
-                let batch = lines.by_ref().take(BATCH).collect::<Result<Vec<_>, _>>()?;
+                let batch = lines.batch(BATCH)?;
                 if batch.is_empty() {
                     break;
                 }

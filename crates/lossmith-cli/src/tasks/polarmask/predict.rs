@@ -15,7 +15,7 @@ use serde_json::json;
 use super::model::Model;
 use super::train::zoom;
 use crate::interrupt::{self, Interrupted};
-use crate::output::{self, Answer, Table};
+use crate::output::{self, Answer, Table, WholeFolder};
 use crate::run::Run;
 use crate::tasks::inputs;
 
@@ -72,7 +72,7 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     let images = inputs::pictures(&args.inputs)?;
     let truth = args.truth.as_deref().map(coco::read).transpose()?;
     let ids = ids(&images, truth.as_ref())?;
-    atomic::new_folder(&args.out)?;
+    let out = WholeFolder::begin(&args.out)?;
     interrupt::listen();
     let bar = ProgressBar::new(images.len() as u64);
     let (mut all, mut failed) = (Vec::new(), 0);
@@ -81,18 +81,21 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
             return Err(Interrupted.into());
         }
         // One image that cannot be read does not stop the others.
-        match predict(&model, args, sure, name, path, id) {
+        match predict(&model, args, out.path(), sure, name, path, id) {
             Ok(found) => all.push(found),
             Err(e) => {
                 failed += 1;
-                bar.suspend(|| tracing::error!("{e:#}"));
+                bar.suspend(|| tracing::error!("{:#}", out.known(e)));
             }
         }
         bar.inc(1);
     }
     bar.finish_and_clear();
-    write_coco(args, &model, truth, &all)?;
-    report(args, &model, sure, &all)?;
+    if all.is_empty() {
+        bail!("none of the {} images could be read, as said above; {} is not made", images.len(), args.out.display());
+    }
+    write_coco(out.path(), &model, truth, &all).map_err(|e| out.known(e))?;
+    report(args, out, &model, sure, &all)?;
     if failed > 0 {
         bail!("{failed} of {} images failed, as said above; the others are in {}", images.len(), args.out.display());
     }
@@ -111,12 +114,20 @@ fn ids(images: &[(String, PathBuf)], truth: Option<&Coco>) -> anyhow::Result<Vec
     images.iter().map(id).collect()
 }
 
-fn predict(model: &Model, args: &Args, sure: f64, name: &str, path: &Path, id: u64) -> anyhow::Result<Found> {
+fn predict(
+    model: &Model,
+    args: &Args,
+    out: &Path,
+    sure: f64,
+    name: &str,
+    path: &Path,
+    id: u64,
+) -> anyhow::Result<Found> {
     let picture = Picture::read(path)?;
     let detections = model.detect(std::slice::from_ref(&picture)).pop().unwrap_or_default();
     let (width, height) = (picture.width, picture.height);
     let bare = inputs::bare(name);
-    let file = |ending: &str| args.out.join(format!("{bare}{ending}"));
+    let file = |ending: &str| out.join(format!("{bare}{ending}"));
     let shown: Vec<Detection> = detections.iter().filter(|d| d.score >= sure).cloned().collect();
     draw(&picture, &shown, args.draw == What::Rays, zoom(width, height)).write(&file("_overlay.png"))?;
     let ids = label_image(&detections, sure, width, height);
@@ -127,20 +138,20 @@ fn predict(model: &Model, args: &Args, sure: f64, name: &str, path: &Path, id: u
 }
 
 /// The results as COCO has them, and the images and classes that they are about.
-fn write_coco(args: &Args, model: &Model, truth: Option<Coco>, all: &[Found]) -> anyhow::Result<()> {
+fn write_coco(out: &Path, model: &Model, truth: Option<Coco>, all: &[Found]) -> anyhow::Result<()> {
     let ids = &model.about.category_ids;
     let results: Vec<_> = all.iter().flat_map(|f| f.detections.iter().map(|d| d.to_coco(f.image.id, ids))).collect();
-    coco::write_detections(&args.out.join("results.json"), &results)?;
+    coco::write_detections(&out.join("results.json"), &results)?;
     let named =
         || ids.iter().zip(&model.about.network.classes).map(|(id, name)| Category { id: *id, name: name.clone() });
     let categories = truth.map_or_else(|| named().collect(), |t| t.categories);
     let images = all.iter().map(|f| f.image.clone()).collect();
-    Coco { images, categories, annotations: Vec::new() }.write(&args.out.join("images.json"))?;
+    Coco { images, categories, annotations: Vec::new() }.write(&out.join("images.json"))?;
     Ok(())
 }
 
 /// The table of counts of the sure detections: printed, and as a file for a spreadsheet.
-fn report(args: &Args, model: &Model, sure: f64, all: &[Found]) -> anyhow::Result<Answer> {
+fn report(args: &Args, out: WholeFolder, model: &Model, sure: f64, all: &[Found]) -> anyhow::Result<Answer> {
     let classes = &model.about.network.classes;
     let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     let heads = || ["image"].into_iter().chain(classes.iter().map(String::as_str)).chain(["all"]);
@@ -156,7 +167,8 @@ fn report(args: &Args, model: &Model, sure: f64, all: &[Found]) -> anyhow::Resul
         let by_class: serde_json::Map<_, _> = classes.iter().cloned().zip(counts.iter().map(|n| json!(n))).collect();
         rows.push(json!({ "image": found.name, "id": found.image.id, "counts": by_class, "all": sure.len() }));
     }
-    atomic::write(&args.out.join("counts.csv"), csv.as_bytes())?;
+    atomic::write(&out.path().join("counts.csv"), csv.as_bytes()).map_err(|e| out.known(e.into()))?;
+    out.finish()?;
     if args.json {
         output::print_json(&rows)?;
     } else {
