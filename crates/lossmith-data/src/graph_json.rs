@@ -24,7 +24,7 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use crate::source::Source;
-use crate::{DataError, Result, atomic};
+use crate::{DataError, Result, atomic, limits};
 
 /// How far the probabilities of a row may be from adding up to 1: what is left when they are written with few digits.
 pub const SUM_TOLERANCE: f64 = 0.01;
@@ -145,6 +145,7 @@ impl GraphSet {
             if !seen.insert(image.image.as_str()) {
                 return Err(wrong("it is there twice".to_owned()));
             }
+            check_pairs(path, image, self.vocabulary.predicates.len())?;
             image.graph.check(self.vocabulary.predicates.len()).map_err(|e| wrong(e.to_string()))?;
             let classes = self.vocabulary.objects.len();
             if let Some(at) = image.graph.labels.iter().position(|&l| l as usize >= classes) {
@@ -154,6 +155,14 @@ impl GraphSet {
         }
         Ok(())
     }
+}
+
+/// Refuses an image of so many boxes that a score for every predicate of every pair would not fit: models and baselines
+/// make such a table.
+fn check_pairs(path: &Path, image: &ImageGraph, predicates: usize) -> Result<()> {
+    let n = image.graph.boxes.len() as u128;
+    let bytes = n * n * (predicates as u128 + 1) * size_of::<f64>() as u128;
+    limits::check(path, &format!("image {}: the scores of all pairs of its {n} boxes", image.image), bytes)
 }
 
 /// Reads a JSON file, which may be gzip.

@@ -20,7 +20,7 @@ use crate::make::hubs;
 use crate::scene_graphs::{self, Part};
 use crate::source::Source;
 use crate::vrd::Nodes;
-use crate::{DataError, Result, atomic, whole_text};
+use crate::{DataError, Result, atomic, limits, whole_text};
 
 /// The file that makes a folder one of scenes with vectors.
 pub const VOCABULARY: &str = "vocabulary.json";
@@ -108,6 +108,9 @@ impl NodeGraphs {
             vocabulary.objects.insert(0, BACKGROUND.to_owned());
         }
         let classes = vocabulary.objects.len();
+        let nodes: usize =
+            [&train, &test].iter().flat_map(|set| &set.images).map(|image| image.graph.boxes.len()).sum();
+        check_vectors(nodes, classes)?;
         let scenes = |mut set: GraphSet, part: u64| -> Result<Vec<NodeGraph>> {
             set.images.iter_mut().for_each(|image| image.graph.relations.retain(|r| r.subject != r.object));
             let related = set.images.into_iter().enumerate().filter(|(_, image)| !image.graph.relations.is_empty());
@@ -150,6 +153,16 @@ impl NodeGraphs {
     pub fn width(&self) -> usize {
         self.train.iter().chain(&self.test).find_map(|s| s.features.first()).map_or(0, Vec::len)
     }
+}
+
+/// Refuses what would take more than is allowed: a vector as long as there are classes for every node.
+fn check_vectors(nodes: usize, classes: usize) -> Result<()> {
+    let (bytes, most) = (nodes as u128 * classes as u128 * size_of::<f32>() as u128, limits::current().bytes);
+    if bytes <= u128::from(most) {
+        return Ok(());
+    }
+    let message = format!("a vector of {classes} classes for each of its {nodes} boxes: {}", limits::exceeded());
+    Err(DataError::argument(message))
 }
 
 fn read_scenes(path: &Path, names: &Vocabulary, width: &mut Option<usize>) -> Result<Vec<NodeGraph>> {

@@ -104,6 +104,10 @@ const READERS: &[(&str, Read)] = &[
     ("vocabulary of node graphs", |path| {
         NodeGraphs::read(&beside(path, "vocabulary.json", &[("train.jsonl", ""), ("test.jsonl", "")])).map(drop)
     }),
+    ("graphs as scenes", |path| {
+        let set = GraphSet::read(path)?;
+        NodeGraphs::from_graphs(set.clone(), set, 0.3, 1).map(drop)
+    }),
     ("groups of predicates", |path| predicate_groups::read(path, &[]).map(drop)),
     ("Cityscapes list", |path| cityscapes::read_predictions(path, Path::new("/")).map(drop)),
 ];
@@ -193,6 +197,18 @@ fn sparse_archive() -> Vec<u8> {
     gzip(|out| out.write_all(&tar.into_inner().unwrap()).unwrap())
 }
 
+/// A graph of one image.
+fn graph(classes: usize, boxes: usize) -> Vec<u8> {
+    let list = |text: &str, count: usize| vec![text; count].join(",");
+    let (names, corners, labels) = (list(r#""a""#, classes), list("[0,0,9,9]", boxes), list("0", boxes));
+    let relation = r#"{"subject":0,"object":1,"predicate":1}"#;
+    format!(
+        r#"{{"objects":[{names}],"predicates":["on"],
+            "images":[{{"image":"a","boxes":[{corners}],"labels":[{labels}],"relations":[{relation}]}}]}}"#
+    )
+    .into_bytes()
+}
+
 /// An archive of more batches than there are.
 fn many_batches() -> Vec<u8> {
     let batch = vec![0; 3073 * 1000];
@@ -270,6 +286,12 @@ fn files() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("graphs", endless("[", "[],", 10 << 20), MORE),
         ("predictions", endless(r#"{"image":"a","pairs":[],"predicates":["#, "[],", 10 << 20), MORE),
         ("VRD", endless(r#"{"a":["#, "[],", 10 << 20), MORE),
+        ("graphs", graph(1, 2_000), "image a: the scores of all pairs of its 2000 boxes would take 61.0 MiB"),
+        (
+            "graphs as scenes",
+            many_classes(),
+            "a vector of 40001 classes for each of its 200 boxes: it is more than is read",
+        ),
         ("VG-SGG.h5", h5(1_000_000, 1_000_000), "its tables would take 61.0 MiB of memory; at most 16 MiB"),
         ("VG-SGG.h5", h5(1_000_000, 1), "'labels' has 1 rows, expected 1000000"),
         ("dictionary of VG-SGG.h5", endless(r#"{"label_to_idx":{"#, r#""a":1,"#, 10 << 20), MORE),
