@@ -13,6 +13,9 @@ use crate::commands::{
 ///
 /// A LOSS is a name (`baikal`), a name with parameters (`poly-loss(epsilon=2)`), a formula in label x, probability y and number of
 /// classes n (`-(log(y) - x/y)/n`), or `@FILE` with any of these. Results go to stdout, talk to stderr.
+///
+/// From one file at most 2 GiB are taken into memory, and pictures of at most 2^27 pixels: LOSSMITH_LIMITS=bytes=8GiB,pixels=300000000 in the
+/// environment sets other limits.
 #[derive(Debug, Parser)]
 #[command(name = "lossmith", version = env!("LOSSMITH_BUILD"), propagate_version = true, help_expected = true)]
 pub struct Cli {

@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
+use lossmith_data::DataError;
+use lossmith_data::atomic::NewFolder;
 use tracing_subscriber::EnvFilter;
 
 /// The answer of a command that could be asked as a yes-or-no question.
@@ -87,6 +90,37 @@ pub fn signed(value: f64, digits: usize) -> String {
         return text;
     }
     text.trim_start_matches(['+', '-']).to_owned()
+}
+
+/// A folder of results that appears whole: nothing of it stays where a command fails or is killed.
+pub struct WholeFolder {
+    new: NewFolder,
+    path: std::path::PathBuf,
+}
+
+impl WholeFolder {
+    /// Refuses a folder that holds something.
+    pub fn begin(path: &Path) -> anyhow::Result<Self> {
+        Ok(Self { new: NewFolder::begin(path)?, path: path.to_owned() })
+    }
+
+    /// Where to write meanwhile.
+    pub fn path(&self) -> &Path {
+        self.new.path()
+    }
+
+    /// The error with the name of the folder that the user knows.
+    pub fn known(&self, mut e: anyhow::Error) -> anyhow::Error {
+        if let Some(e) = e.downcast_mut::<DataError>() {
+            e.rename(self.new.path(), &self.path);
+        }
+        e
+    }
+
+    /// Gives it its name.
+    pub fn finish(self) -> anyhow::Result<()> {
+        Ok(self.new.finish()?)
+    }
 }
 
 /// A plain-text table: the first column to the left, the others to the right.

@@ -1,7 +1,6 @@
 //! Recipes: every number that a run depends on, as TOML. A recipe is a preset, or a file over a preset, with `--set`
 //! on top; the complete one is written into the run's folder.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
@@ -138,7 +137,8 @@ fn preset(text: &str) -> Table {
 }
 
 fn read(file: &Path) -> anyhow::Result<Table> {
-    let text = fs::read_to_string(file).with_context(|| format!("--recipe {}: cannot be read", file.display()))?;
+    let text =
+        lossmith_data::whole_text(file).with_context(|| format!("--recipe {}: cannot be read", file.display()))?;
     text.parse().with_context(|| format!("--recipe {}", file.display()))
 }
 
@@ -248,6 +248,8 @@ fn unknown<T>(there: &Table, path: &str, known: &[String]) -> anyhow::Result<T> 
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const PRESETS: Presets =

@@ -149,8 +149,7 @@ impl Run {
 
     /// Reads a text file of the run.
     pub fn read(&self, name: &str) -> anyhow::Result<String> {
-        let path = self.path(name);
-        fs::read_to_string(&path).with_context(|| format!("{}: cannot be read", path.display()))
+        Ok(lossmith_data::whole_text(&self.path(name))?)
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::label_images::{decode, every_file};
 use crate::picture_file::Pixels;
-use crate::{DataError, Result, source};
+use crate::{DataError, Result, whole_text};
 
 /// How the name of a picture of true instances ends.
 const TRUTH: &str = "_gtFine_instanceIds.png";
@@ -97,8 +97,7 @@ pub fn read_mask(path: &Path, size: (usize, usize)) -> Result<Vec<u8>> {
 /// # Errors
 /// A line that is not as it should be, named by its number.
 pub fn read_predictions(list: &Path, root: &Path) -> Result<Vec<Predicted>> {
-    let text = source::read_text(list)?;
-    let text = String::from_utf8(text).map_err(|_| DataError::content(list, "it is no UTF-8 text"))?;
+    let text = whole_text(list)?;
     let root = root.canonicalize().map_err(DataError::io(root, "read the folder"))?;
     let mut found: Vec<Predicted> = Vec::new();
     for (at, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {

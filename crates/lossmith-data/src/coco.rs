@@ -18,9 +18,8 @@ use serde_json::Value;
 pub use self::id::Id;
 use self::record::{Fields, Record};
 pub use self::rle::{Counts, Rle, extent};
-use crate::label_images::MOST_PIXELS;
 use crate::records::Each;
-use crate::{DataError, Result, atomic, source};
+use crate::{DataError, Result, atomic, limits, source};
 
 mod id;
 mod record;
@@ -481,15 +480,12 @@ impl Sound for Category {
 impl Sound for Image {
     fn sound(&self, reading: Reading) -> std::result::Result<(), String> {
         let Self { width, height, .. } = self;
-        let pixels = u64::from(*width) * u64::from(*height);
-        if (1..=MOST_PIXELS as u64).contains(&pixels) || (reading.geometry == Geometry::Boxes && pixels == 0) {
+        let (pixels, most) = (u64::from(*width) * u64::from(*height), limits::current().pixels);
+        if (1..=most).contains(&pixels) || (reading.geometry == Geometry::Boxes && pixels == 0) {
             return Ok(());
         }
-        let expected = if pixels == 0 {
-            "a 'width' and a 'height'".to_owned()
-        } else {
-            format!("1 to {MOST_PIXELS} pixels in all")
-        };
+        let expected =
+            if pixels == 0 { "a 'width' and a 'height'".to_owned() } else { format!("1 to {most} pixels in all") };
         Err(format!("its size is {width} x {height}: expected {expected}"))
     }
 }

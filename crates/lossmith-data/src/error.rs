@@ -76,15 +76,14 @@ impl DataError {
         Self::Record { path: path.to_owned(), record: record.into(), message: message.into() }
     }
 
-    /// The same error with the path that the user knows in the place of a temporary one.
-    pub(crate) fn within(mut self, temporary: &Path, known: &Path) -> Self {
+    /// Puts the path that the user knows in the place of a temporary one.
+    pub fn rename(&mut self, temporary: &Path, known: &Path) {
         if let Self::Io { path, .. } | Self::Content { path, .. } | Self::Record { path, .. } | Self::Exists(path) =
-            &mut self
+            self
             && let Ok(rest) = path.strip_prefix(temporary)
         {
             *path = known.join(rest);
         }
-        self
     }
 
     /// The caller gave a wrong value.

@@ -8,7 +8,7 @@ use crate::graph_json::GraphSet;
 use crate::node_graphs::{NodeGraph, NodeGraphs, VOCABULARY};
 use crate::scene_graphs::{self, Part};
 use crate::vrd::Nodes;
-use crate::{DataError, Result, cifar, idx, instance_set};
+use crate::{DataError, Result, cifar, idx, instance_set, whole_text};
 
 /// The file that may name the classes of an IDX folder, one a line: Fashion-MNIST has the same files as MNIST.
 pub const CLASSES: &str = "classes.txt";
@@ -130,17 +130,11 @@ fn read_idx(folder: &Path) -> Result<Classification> {
 /// The names in [`CLASSES`], or the ten digits.
 fn class_names(folder: &Path) -> Result<Vec<String>> {
     let path = folder.join(CLASSES);
-    if !path.is_file() {
+    if !path.exists() {
         return Ok(numbered(10));
     }
-    let text = fs::read_to_string(&path).map_err(DataError::io(&path, "read"))?;
-    let names: Vec<String> = text
-        .trim_start_matches('\u{feff}')
-        .lines()
-        .map(str::trim)
-        .filter(|l| !l.is_empty())
-        .map(str::to_owned)
-        .collect();
+    let text = whole_text(&path)?;
+    let names: Vec<String> = text.lines().map(str::trim).filter(|l| !l.is_empty()).map(str::to_owned).collect();
     match names.len() {
         2..=256 => Ok(names),
         found => Err(DataError::content(&path, format!("it names {found} classes: expected 2 to 256, one a line"))),

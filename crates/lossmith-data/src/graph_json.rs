@@ -8,18 +8,15 @@
 //! `boxes` are `[x1, y1, x2, y2]`; `labels` count from 0 and are indices into `objects`; predicates count from 1 (0 means
 //! none), so predicate `p` is `predicates[p - 1]`. `size` (width, height) may be left out.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use flate2::bufread::MultiGzDecoder;
 use lossmith::graph::{Corners, SceneGraph, Vocabulary};
 use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::records::Each;
-use crate::{DataError, Result, atomic, source};
+use crate::{DataError, Result, atomic, limits, source};
 
 /// Annotated images and the names of their classes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -140,6 +137,7 @@ impl GraphSet {
             if !seen.insert(image.image.as_str()) {
                 return Err(wrong("it is there twice".to_owned()));
             }
+            check_pairs(path, image, self.vocabulary.predicates.len())?;
             image.graph.check(self.vocabulary.predicates.len()).map_err(|e| wrong(e.to_string()))?;
             let classes = self.vocabulary.objects.len();
             if let Some(at) = image.graph.labels.iter().position(|&l| l as usize >= classes) {
@@ -149,6 +147,14 @@ impl GraphSet {
         }
         Ok(())
     }
+}
+
+/// Refuses an image of so many boxes that a score for every predicate of every pair would not fit: models and baselines
+/// make such a table.
+fn check_pairs(path: &Path, image: &ImageGraph, predicates: usize) -> Result<()> {
+    let n = image.graph.boxes.len() as u128;
+    let bytes = n * n * (predicates as u128 + 1) * size_of::<f64>() as u128;
+    limits::check(path, &format!("image {}: the scores of all pairs of its {n} boxes", image.image), bytes)
 }
 
 /// Reads the keys of a set as they come, its images one by one.
@@ -200,13 +206,6 @@ impl<'de> Visitor<'de> for Parts<'_> {
 pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     let text = source::read_text(path)?;
     serde_json::from_slice(&text).map_err(|e| DataError::content(path, format!("no JSON of this form: {e}")))
-}
-
-/// Opens a file for reading; gzip is recognised by its first two bytes.
-pub(crate) fn open(path: &Path) -> Result<Box<dyn BufRead>> {
-    let mut file = BufReader::new(File::open(path).map_err(DataError::io(path, "read"))?);
-    let gzip = file.fill_buf().map_err(DataError::io(path, "read"))?.starts_with(&[0x1f, 0x8b]);
-    Ok(if gzip { Box::new(BufReader::new(MultiGzDecoder::new(file))) } else { Box::new(file) })
 }
 
 #[cfg(test)]

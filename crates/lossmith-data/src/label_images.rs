@@ -14,7 +14,7 @@
 mod index;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
 
@@ -25,10 +25,8 @@ pub use index::unread_index;
 use crate::companions::Pictures;
 pub use crate::parts::Part;
 use crate::picture_file::{self, Pixels};
-use crate::{DataError, Result, atomic};
-
-/// More pixels than this are taken for a file made to exhaust memory.
-pub const MOST_PIXELS: usize = 1 << 27;
+use crate::source::open_regular;
+use crate::{DataError, Result, atomic, limits};
 
 /// A picture of 8-bit samples.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,15 +97,16 @@ const DEEPEST: usize = 4;
 /// Reads a label PNG.
 ///
 /// # Errors
-/// No such file, no PNG, a truncated one, one of more than [`MOST_PIXELS`], or one with several numbers per pixel.
+/// No such file, no PNG, a truncated one, one of more pixels than the [`limits`] allow, or one with several numbers per pixel.
 pub fn read_labels(path: &Path) -> Result<Labels> {
-    let file = File::open(path).map_err(DataError::io(path, "read"))?;
+    let (file, length) = open_regular(path)?;
     let wrong = |e: png::DecodingError| DataError::content(path, format!("no readable PNG: {e}"));
-    let limits = png::Limits { bytes: MOST_PIXELS * 2 };
+    let most = usize::try_from(limits::current().pixels).unwrap_or(usize::MAX);
+    let limits = png::Limits { bytes: most.saturating_mul(2) };
     let mut reader = png::Decoder::new_with_limits(BufReader::new(file), limits).read_info().map_err(wrong)?;
     let info = reader.info();
     let (width, height) = (info.width as usize, info.height as usize);
-    check_size(path, width, height)?;
+    limits::check_pixels(path, length, [width, height])?;
     if !matches!(info.color_type, png::ColorType::Grayscale | png::ColorType::Indexed) {
         let kind = format!("{:?}", info.color_type);
         let message = format!("its pixels are {kind}: a label image has one number per pixel, grey or palette");
@@ -131,7 +130,7 @@ pub fn read_labels(path: &Path) -> Result<Labels> {
 /// by the rule of [`picture_file`](crate::picture_file).
 ///
 /// # Errors
-/// No such file, no readable picture, a truncated one, or one of more than [`MOST_PIXELS`].
+/// No such file, no readable picture, a truncated one, or one of more pixels than the [`limits`] allow.
 pub fn read_picture(path: &Path) -> Result<Picture> {
     read_picture_as(path, Pixels::Shown)
 }
@@ -150,11 +149,12 @@ pub fn read_picture_as(path: &Path, pixels: Pixels) -> Result<Picture> {
 /// A picture with all bits that the file has.
 pub(crate) fn decode(path: &Path, pixels: Pixels) -> Result<image::DynamicImage> {
     let wrong = |e: image::ImageError| DataError::content(path, format!("no readable picture: {e}"));
-    let mut reader = image::ImageReader::open(path)
-        .and_then(image::ImageReader::with_guessed_format)
-        .map_err(DataError::io(path, "read"))?;
+    let (file, length) = open_regular(path)?;
+    limits::check(path, "it", length.into())?;
+    let mut reader =
+        image::ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(DataError::io(path, "read"))?;
     let mut limits = image::Limits::default();
-    limits.max_alloc = Some(8 * MOST_PIXELS as u64);
+    limits.max_alloc = Some(limits::current().pixels.saturating_mul(8));
     reader.limits(limits.clone());
     if reader.format() == Some(image::ImageFormat::Jpeg) {
         picture_file::check_whole_jpeg(path)?;
@@ -162,20 +162,13 @@ pub(crate) fn decode(path: &Path, pixels: Pixels) -> Result<image::DynamicImage>
     let mut decoder = reader.into_decoder().map_err(wrong)?;
     limits.reserve(decoder.total_bytes()).map_err(wrong)?;
     let (width, height) = decoder.dimensions();
-    check_size(path, width as usize, height as usize)?;
+    limits::check_pixels(path, length, [width as usize, height as usize])?;
     let orientation = decoder.orientation().map_err(wrong)?;
     let mut image = image::DynamicImage::from_decoder(decoder).map_err(wrong)?;
     if pixels == Pixels::Shown {
         image.apply_orientation(orientation);
     }
     Ok(image)
-}
-
-fn check_size(path: &Path, width: usize, height: usize) -> Result<()> {
-    if width.saturating_mul(height) <= MOST_PIXELS {
-        return Ok(());
-    }
-    Err(DataError::content(path, format!("{width} x {height} pixels are more than the {MOST_PIXELS} that are read")))
 }
 
 /// Writes labels as a 16-bit grey PNG; a new file.
@@ -535,6 +528,8 @@ fn name_of(root: &Path, base: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     fn labels(height: usize, width: usize, ids: &[u32]) -> Labels {

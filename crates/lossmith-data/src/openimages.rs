@@ -14,7 +14,8 @@ use lossmith::graph::{Corners, Relation, SceneGraph, Triple, Vocabulary};
 use lossmith::metric::triplets::{Detection, Located};
 
 use crate::graph_json::{GraphSet, ImageGraph};
-use crate::{DataError, Result};
+use crate::source::Source;
+use crate::{DataError, Result, limits};
 
 const RELATION: [&str; 12] = [
     "ImageID",
@@ -264,9 +265,8 @@ fn read_row(path: &Path, record: &csv::StringRecord, columns: [usize; 12], score
 }
 
 /// Opens a CSV file and finds the columns by name.
-fn open<const N: usize>(path: &Path, names: [&str; N]) -> Result<(csv::Reader<std::fs::File>, [usize; N])> {
-    let file = std::fs::File::open(path).map_err(DataError::io(path, "read"))?;
-    let mut reader = csv::Reader::from_reader(file);
+fn open<const N: usize>(path: &Path, names: [&str; N]) -> Result<(csv::Reader<Source<'static>>, [usize; N])> {
+    let mut reader = csv::Reader::from_reader(Source::open(path)?.text());
     let headers = reader.headers().map_err(|e| fault(path, &e))?.clone();
     let mut columns = [0; N];
     for (column, name) in columns.iter_mut().zip(names) {
@@ -284,6 +284,7 @@ fn fault(path: &Path, e: &csv::Error) -> DataError {
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
             format!("has {len} columns, the header has {expected_len}: cut short?")
         }
+        csv::ErrorKind::Io(e) if e.kind() == std::io::ErrorKind::FileTooLarge => limits::exceeded(),
         _ => e.to_string(),
     };
     DataError::record(path, line, message)

@@ -15,7 +15,6 @@
 //! `IMAGE/KEY`.
 
 use std::collections::BTreeMap;
-use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,9 +24,9 @@ use serde::{Deserialize, Serialize};
 
 use self::array::Array;
 use self::pickle::{At, Pickle, Value};
-use crate::graph_json::{GraphSet, name, open};
+use crate::graph_json::{GraphSet, name};
 use crate::records::JsonRecords;
-use crate::{DataError, Result};
+use crate::{DataError, Result, limits, source};
 
 mod array;
 mod pickle;
@@ -73,8 +72,8 @@ enum Content {
     Arrays { image: String, arrays: Vec<(String, Array)> },
 }
 
-/// What numpy's arrays of one file may unpack to.
-const MOST_BYTES: u64 = 1 << 34;
+/// No entry is added to a batch of as many bytes.
+const BATCH_BYTES: usize = 1 << 26;
 
 impl Predictions {
     /// Opens a file; what it is is told by its first bytes.
@@ -82,17 +81,17 @@ impl Predictions {
     /// # Errors
     /// The system refuses, or a list, an archive or a pickle is not as it should be.
     pub fn open(path: &Path, truth: &GraphSet) -> Result<Self> {
-        let mut reader = open(path)?;
-        let head = reader.fill_buf().map_err(DataError::io(path, "read"))?;
+        let mut file = source::Source::open(path)?;
+        let head = file.ahead()?;
         let (packed, first) = (head.starts_with(b"PK\x03\x04"), head.first().copied());
         let named = |ending: &str| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(ending));
         let wrong = |message: String| DataError::content(path, message);
         let all = if packed {
-            arrays(&rest(path, reader)?).map_err(wrong)?
+            arrays(&file.all()?).map_err(wrong)?
         } else if first == Some(0x80) || named("pkl") || named("pickle") {
-            pickled(&rest(path, reader)?, truth).map_err(wrong)?
+            pickled(&file.all()?, truth).map_err(wrong)?
         } else {
-            return Ok(Self { path: path.to_owned(), source: Source::Json(JsonRecords::new(path, reader)?) });
+            return Ok(Self { path: path.to_owned(), source: Source::Json(JsonRecords::new(path, file, true)?) });
         };
         Ok(Self { path: path.to_owned(), source: Source::All(all.into_iter()) })
     }
@@ -100,6 +99,22 @@ impl Predictions {
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The next entries, at most `most`, fewer where they are long; none after the last.
+    ///
+    /// # Errors
+    /// As the iterator.
+    pub fn batch(&mut self, most: usize) -> Result<Vec<Entry>> {
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        while entries.len() < most && bytes < BATCH_BYTES {
+            let Some(entry) = self.next().transpose()? else { break };
+            if let Content::Json(text) = &entry.content {
+                bytes += text.len();
+            }
+            entries.push(entry);
+        }
+        Ok(entries)
     }
 }
 
@@ -117,18 +132,12 @@ impl Iterator for Predictions {
     }
 }
 
-fn rest(path: &Path, mut reader: Box<dyn BufRead>) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    reader.read_to_end(&mut bytes).map_err(DataError::io(path, "read"))?;
-    Ok(bytes)
-}
-
 type All = std::result::Result<Vec<(String, Content)>, String>;
 
 /// The images of an archive of arrays called IMAGE/KEY.
 fn arrays(bytes: &[u8]) -> All {
     let mut images: BTreeMap<String, Vec<(String, Array)>> = BTreeMap::new();
-    for (entry, array) in array::of_npz(bytes, MOST_BYTES)? {
+    for (entry, array) in array::of_npz(bytes, limits::current().bytes)? {
         let (image, key) =
             entry.rsplit_once('/').ok_or_else(|| format!("'{entry}.npy': expected entries IMAGE/KEY.npy"))?;
         images.entry(image.to_owned()).or_default().push((key.to_owned(), array));

@@ -1,47 +1,39 @@
 //! JSON records one after the other: a line each, or the entries of one list.
 
-use std::io::{BufRead, Read, Split};
+use std::io::BufRead;
 use std::iter::Enumerate;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error, SeqAccess, Visitor};
 use serde_json::Value;
 
-use crate::source::BYTE_ORDER_MARK;
+use crate::source::{BYTE_ORDER_MARK, Source};
 use crate::{DataError, Result};
 
 /// Records with where they were found: "line 7", "entry 3".
-pub(crate) struct JsonRecords {
-    path: PathBuf,
-    from: From,
-}
-
-enum From {
-    Lines(Enumerate<Split<Box<dyn BufRead>>>),
+pub(crate) enum JsonRecords {
+    Lines { source: Source<'static>, number: usize, forget: bool },
     List(Enumerate<std::vec::IntoIter<Value>>),
 }
 
 impl JsonRecords {
-    /// The records of what is left of a file; a list is read whole, lines are not.
+    /// The records of what is left of a file; a list is read whole, lines are not. A caller that keeps none of the lines forgets what they
+    /// counted against the limits.
     ///
     /// # Errors
-    /// The system refuses, or a list that is no JSON.
-    pub fn new(path: &Path, mut reader: Box<dyn BufRead>) -> Result<Self> {
-        let fault = || DataError::io(path, "read");
-        if reader.fill_buf().map_err(fault())?.starts_with(BYTE_ORDER_MARK) {
-            reader.consume(BYTE_ORDER_MARK.len());
+    /// The system refuses, more than the limits allow, or a list that is no JSON.
+    pub fn new(path: &Path, source: Source<'static>, forget: bool) -> Result<Self> {
+        let mut source = source.text();
+        if source.ahead()?.starts_with(BYTE_ORDER_MARK) {
+            source.consume(BYTE_ORDER_MARK.len());
         }
-        let from = if reader.fill_buf().map_err(fault())?.trim_ascii_start().starts_with(b"[") {
-            let mut text = Vec::new();
-            reader.read_to_end(&mut text).map_err(fault())?;
-            let list: Vec<Value> = serde_json::from_slice(&text)
-                .map_err(|e| DataError::content(path, format!("no JSON list of records: {e}")))?;
-            From::List(list.into_iter().enumerate())
-        } else {
-            From::Lines(reader.split(b'\n').enumerate())
-        };
-        Ok(Self { path: path.to_owned(), from })
+        if !source.ahead()?.trim_ascii_start().starts_with(b"[") {
+            return Ok(Self::Lines { source, number: 0, forget });
+        }
+        let list: Vec<Value> = serde_json::from_slice(&source.all()?)
+            .map_err(|e| DataError::content(path, format!("no JSON list of records: {e}")))?;
+        Ok(Self::List(list.into_iter().enumerate()))
     }
 }
 
@@ -50,18 +42,17 @@ impl Iterator for JsonRecords {
 
     /// The next that is not an empty line.
     fn next(&mut self) -> Option<Self::Item> {
-        let lines = match &mut self.from {
-            From::List(list) => {
+        let (source, number, forget) = match self {
+            Self::List(list) => {
                 return list.next().map(|(at, value)| Ok((format!("entry {at}"), value.to_string().into_bytes())));
             }
-            From::Lines(lines) => lines,
+            Self::Lines { source, number, forget } => (source, number, *forget),
         };
         loop {
-            let (at, line) = lines.next()?;
-            match line {
-                Ok(line) if line.trim_ascii().is_empty() => {}
-                Ok(line) => return Some(Ok((format!("line {}", at + 1), line))),
-                Err(e) => return Some(Err(DataError::io(&self.path, "read")(e))),
+            *number += 1;
+            match source.line(forget).transpose()? {
+                Ok(line) if line.trim().is_empty() => {}
+                line => return Some(line.map(|line| (format!("line {number}"), line.into_bytes()))),
             }
         }
     }

@@ -15,12 +15,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use hdf5_pure::{DType, File};
+use hdf5_pure::{DType, Dataset, File};
 use lossmith::graph::{Corners, Relation, SceneGraph, Vocabulary};
 use serde::Deserialize;
 
 use crate::graph_json::{GraphSet, ImageGraph, read_json};
-use crate::{DataError, Result};
+use crate::source::{MOST_UNPACKED_PER_BYTE, Source};
+use crate::{DataError, Result, limits};
 
 /// Which images of the h5 file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,12 +122,39 @@ struct Tables {
     split: Vec<i64>,
 }
 
+/// A table before it is read.
+struct Table {
+    name: String,
+    dataset: Dataset,
+    rows: u64,
+    columns: u64,
+    /// Numbers of a chunk, which is unpacked at once.
+    chunk: u128,
+    whole: bool,
+}
+
+/// Compares the stated sizes with each other, with what the file can hold at `most`, and with the limits.
+fn check_sizes(path: &Path, all: &[Table; 9], most: u64) -> Result<()> {
+    for (table, like) in [(1, 0), (3, 2), (4, 8), (5, 8), (6, 8), (7, 8)] {
+        let (name, found, expected) = (&all[table].name, all[table].rows, all[like].rows);
+        if found != expected {
+            return Err(DataError::content(path, format!("'{name}' has {found} rows, expected {expected}")));
+        }
+    }
+    let numbers: u128 = all.iter().map(|t| (u128::from(t.rows) * u128::from(t.columns)).max(t.chunk)).sum();
+    if numbers > u128::from(most) {
+        let message = format!("its tables are said to have {numbers} numbers, which this file is too small to hold");
+        return Err(DataError::content(path, message));
+    }
+    limits::check(path, "its tables", numbers * size_of::<f64>() as u128)
+}
+
 impl Tables {
     fn read(path: &Path) -> Result<Self> {
-        // The crate's own error for a missing file does not name it.
-        std::fs::metadata(path).map_err(DataError::io(path, "read"))?;
-        let file = File::open(path).map_err(|e| DataError::content(path, format!("no HDF5 file: {e}")))?;
-        let dataset = |name: &str, width: u64| {
+        let bytes = Source::open(path)?.all()?;
+        let most = bytes.len() as u64 * MOST_UNPACKED_PER_BYTE;
+        let file = File::from_bytes(bytes).map_err(|e| DataError::content(path, format!("no HDF5 file: {e}")))?;
+        let open = |name: &str, width: u64| {
             let missing = |e: hdf5_pure::Error| {
                 DataError::content(
                     path,
@@ -142,40 +170,45 @@ impl Tables {
                     format!("'{name}' has shape {shape:?}, expected [rows, {width}]"),
                 ));
             }
-            Ok(dataset)
+            let fault = |e: hdf5_pure::Error| DataError::content(path, format!("'{name}' cannot be read: {e}"));
+            let whole = match dataset.dtype().map_err(fault)? {
+                DType::F32 | DType::F64 => false,
+                DType::I8 | DType::I16 | DType::I32 | DType::I64 => true,
+                DType::U8 | DType::U16 | DType::U32 | DType::U64 => true,
+                other => {
+                    return Err(DataError::content(path, format!("'{name}' holds {other:?}, expected numbers")));
+                }
+            };
+            let chunk = dataset.chunk_shape().map_err(fault)?.unwrap_or_default();
+            let chunk = chunk.iter().fold(1, |n: u128, side| n.saturating_mul(u128::from(*side)));
+            Ok(Table { name: name.to_owned(), dataset, rows: shape[0], columns, chunk, whole })
         };
-        let integers = |name: &str, width: u64| {
-            dataset(name, width)?
-                .read_i64()
-                .map_err(|e| DataError::content(path, format!("'{name}' cannot be read: {e}")))
-        };
-        let boxes = dataset("boxes_1024", 4)?;
-        let fault = |e: hdf5_pure::Error| DataError::content(path, format!("'boxes_1024' cannot be read: {e}"));
-        let whole = !matches!(boxes.dtype().map_err(fault)?, DType::F32 | DType::F64);
-        let tables = Self {
-            boxes: boxes.read_f64().map_err(fault)?,
-            whole,
-            labels: integers("labels", 1)?,
-            relationships: integers("relationships", 2)?,
-            predicates: integers("predicates", 1)?,
-            boxes_of: [integers("img_to_first_box", 1)?, integers("img_to_last_box", 1)?],
-            relations_of: [integers("img_to_first_rel", 1)?, integers("img_to_last_rel", 1)?],
-            split: integers("split", 1)?,
-        };
-        let lengths = [
-            ("labels", tables.labels.len(), tables.boxes.len() / 4),
-            ("predicates", tables.predicates.len(), tables.relationships.len() / 2),
-            ("img_to_first_box", tables.boxes_of[0].len(), tables.split.len()),
-            ("img_to_last_box", tables.boxes_of[1].len(), tables.split.len()),
-            ("img_to_first_rel", tables.relations_of[0].len(), tables.split.len()),
-            ("img_to_last_rel", tables.relations_of[1].len(), tables.split.len()),
+        let all = [
+            open("boxes_1024", 4)?,
+            open("labels", 1)?,
+            open("relationships", 2)?,
+            open("predicates", 1)?,
+            open("img_to_first_box", 1)?,
+            open("img_to_last_box", 1)?,
+            open("img_to_first_rel", 1)?,
+            open("img_to_last_rel", 1)?,
+            open("split", 1)?,
         ];
-        match lengths.iter().find(|(_, found, expected)| found != expected) {
-            Some((name, found, expected)) => {
-                Err(DataError::content(path, format!("'{name}' has {found} rows, expected {expected}")))
-            }
-            None => Ok(tables),
-        }
+        check_sizes(path, &all, most)?;
+        let fault = |name: &str, e: hdf5_pure::Error| DataError::content(path, format!("'{name}' cannot be read: {e}"));
+        let [boxes, labels, relationships, predicates, first_box, last_box, first_rel, last_rel, split] = &all;
+        let integers = |table: &Table| table.dataset.read_i64().map_err(|e| fault(&table.name, e));
+        let tables = Self {
+            boxes: boxes.dataset.read_f64().map_err(|e| fault(&boxes.name, e))?,
+            whole: boxes.whole,
+            labels: integers(labels)?,
+            relationships: integers(relationships)?,
+            predicates: integers(predicates)?,
+            boxes_of: [integers(first_box)?, integers(last_box)?],
+            relations_of: [integers(first_rel)?, integers(last_rel)?],
+            split: integers(split)?,
+        };
+        Ok(tables)
     }
 
     /// The graph of one image, if it has boxes and relations.

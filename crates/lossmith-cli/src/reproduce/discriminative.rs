@@ -178,7 +178,7 @@ fn trained(context: &Context, recipe: &EmbeddingRecipe) -> anyhow::Result<(Model
     }
     let stem = Path::new(&recipe.data).file_name().map_or("data".into(), |name| name.to_string_lossy());
     let path = context.run.path(&format!("{stem}.safetensors"));
-    if let Ok(bytes) = std::fs::read(&path) {
+    if let Ok(bytes) = lossmith_data::whole_bytes(&path) {
         let model = Model::from_bytes(recipe.model.clone(), bytes).with_context(|| path.display().to_string())?;
         return Ok((model, set));
     }

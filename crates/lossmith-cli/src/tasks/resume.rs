@@ -39,7 +39,7 @@ impl<'r> Keeper<'r> {
         if !path.is_file() {
             return Ok((keeper, None));
         }
-        let bytes = std::fs::read(&path).with_context(|| format!("{}: cannot be read", path.display()))?;
+        let bytes = lossmith_data::whole_bytes(&path)?;
         let state = Checkpoint::from_bytes(&bytes).with_context(|| path.display().to_string())?;
         // A kill may have come between the log and the state.
         keeper.log = run.read(LOG)?.split_inclusive('\n').take(state.step).collect();

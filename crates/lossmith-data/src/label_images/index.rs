@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::{Files, Part};
-use crate::{DataError, Result};
+use crate::source::Source;
+use crate::{DataError, Result, limits};
 
 /// The index of a folder.
 const INDEX: &str = "index.csv";
@@ -42,11 +43,16 @@ fn columns(path: &Path, headers: &csv::StringRecord) -> Result<Option<(usize, us
 /// The samples that `index.csv` lists, if there is one and it has the columns `image` and `label`.
 pub fn read_index(folder: &Path) -> Result<Option<Vec<Files>>> {
     let path = folder.join(INDEX);
-    if !path.is_file() {
+    if !path.exists() {
         return Ok(None);
     }
-    let wrong = |e: csv::Error| DataError::content(&path, e.to_string());
-    let mut reader = csv::Reader::from_path(&path).map_err(wrong)?;
+    let wrong = |e: csv::Error| match e.kind() {
+        csv::ErrorKind::Io(e) if e.kind() == std::io::ErrorKind::FileTooLarge => {
+            DataError::content(&path, limits::exceeded())
+        }
+        _ => DataError::content(&path, e.to_string()),
+    };
+    let mut reader = csv::Reader::from_reader(Source::open(&path)?.text());
     let headers = reader.headers().map_err(wrong)?.clone();
     let Some((image, label, split)) = columns(&path, &headers)? else { return Ok(None) };
     let mut found = Vec::new();

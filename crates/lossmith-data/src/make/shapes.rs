@@ -84,16 +84,17 @@ pub fn make(first: usize, count: usize, side: usize, seed: u64) -> Result<Shapes
 /// A part of no pictures, a folder that holds something, or the system's refusal.
 pub fn write(folder: &Path, train: usize, test: usize, seed: u64) -> Result<()> {
     let parts = [(TRAIN_FILE, make(0, train, SIDE, seed)?), (TEST_FILE, make(train, test, SIDE, seed)?)];
-    atomic::new_folder(folder)?;
-    let pictures = folder.join(PICTURES);
-    atomic::new_folder(&pictures)?;
-    for (name, part) in parts {
-        for (image, picture) in part.truth.images.iter().zip(&part.pictures) {
-            picture.write(&pictures.join(&image.file_name))?;
+    atomic::folder_with(folder, |folder| {
+        let pictures = folder.join(PICTURES);
+        atomic::new_folder(&pictures)?;
+        for (name, part) in parts {
+            for (image, picture) in part.truth.images.iter().zip(&part.pictures) {
+                picture.write(&pictures.join(&image.file_name))?;
+            }
+            part.truth.write(&folder.join(name))?;
         }
-        part.truth.write(&folder.join(name))?;
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 fn categories() -> Vec<Category> {

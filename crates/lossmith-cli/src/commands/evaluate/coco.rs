@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::ValueEnum;
 use lossmith_data::coco::{self, Coco, Detection, Geometry, Id, Reading, Skipped};
+use lossmith_data::limits;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
@@ -131,6 +132,9 @@ const MEANINGS: [(&str, &str); 12] = [
     ("ARl", "large"),
 ];
 
+/// What the evaluator's tables take for a category: 10 thresholds x 101 recalls x 4 sizes x 3 numbers of detections, twice.
+const OF_A_CATEGORY: u128 = 10 * 101 * 4 * 3 * 8 * 2;
+
 pub fn run(args: &Args) -> anyhow::Result<Answer> {
     let geometry = match args.iou_type {
         Compared::Segm => Geometry::Masks,
@@ -138,6 +142,9 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     };
     let reading = Reading { geometry, skip_bad: args.skip_bad };
     let (truth, skipped) = coco::read_as(&args.truth, reading)?;
+    let categories = truth.categories.len();
+    let table = format!("the table of its {categories} categories");
+    limits::check(&args.truth, &table, categories as u128 * OF_A_CATEGORY)?;
     let results = coco::read_detections(&args.predictions, &truth, reading)?;
     for (path, skipped) in [(&args.truth, &skipped), (&args.predictions, &results.skipped)] {
         tell_skipped(path, skipped);

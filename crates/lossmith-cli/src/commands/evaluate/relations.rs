@@ -182,7 +182,7 @@ pub fn stream<M: Metric>(truth: &GraphSet, scores: &Scores, groups: &[Group], me
             let (mut skipped, mut first) = (0usize, None);
             let mut entries = Predictions::open(path, truth).context("--predictions")?;
             loop {
-                let batch = entries.by_ref().take(BATCH).collect::<Result<Vec<Entry>, _>>()?;
+                let batch = entries.batch(BATCH)?;
                 if batch.is_empty() {
                     break;
                 }

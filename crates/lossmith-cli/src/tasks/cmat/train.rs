@@ -98,7 +98,7 @@ fn train(
     settings: Settings,
     mut log: Log<'_>,
 ) -> anyhow::Result<[Trainer; 2]> {
-    let first = match std::fs::read(run.path(FIRST)) {
+    let first = match lossmith_data::whole_bytes(&run.path(FIRST)) {
         Ok(bytes) => session.kept(bytes, settings.clone()).with_context(|| run.path(FIRST).display().to_string())?,
         Err(_) => {
             let first = session.first_stage(settings.clone(), |_, epoch, p| log.add(CROSS_ENTROPY, epoch, p))?;

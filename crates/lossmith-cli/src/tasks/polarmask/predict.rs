@@ -16,7 +16,7 @@ use super::limits;
 use super::model::Model;
 use super::train::zoom;
 use crate::interrupt::{self, Interrupted};
-use crate::output::{self, Answer, Table};
+use crate::output::{self, Answer, Table, WholeFolder};
 use crate::progress::Steps;
 use crate::run::Run;
 use crate::tasks::inputs;
@@ -80,7 +80,7 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     let images = inputs::pictures(&args.inputs)?;
     let truth = args.truth.as_deref().map(coco::read).transpose()?;
     let records = records(&images, truth.as_ref())?;
-    atomic::new_folder(&args.out)?;
+    let out = WholeFolder::begin(&args.out)?;
     interrupt::listen();
     let mut steps = Steps::new("picture", images.len());
     let (mut all, mut failed) = (Vec::new(), 0);
@@ -89,16 +89,19 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
             return Err(Interrupted.into());
         }
         // One image that cannot be read does not stop the others.
-        match predict(&model, args, sure, name, path, id, &source) {
+        match predict(&model, args, out.path(), sure, name, path, id, &source) {
             Ok(found) => all.push(found),
             Err(e) => {
                 failed += 1;
-                steps.suspend(|| tracing::error!("{e:#}"));
+                steps.suspend(|| tracing::error!("{:#}", out.known(e)));
             }
         }
         steps.at(at + 1, "");
     }
     steps.finish();
+    if all.is_empty() {
+        bail!("none of the {} images could be read, as said above; {} is not made", images.len(), args.out.display());
+    }
     let most = model.about.detect.most;
     if let Some(truth) = &truth {
         limits::warn_of_truth("--truth", truth, most);
@@ -108,8 +111,8 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
         most,
         "raise it with --most N",
     );
-    write_coco(args, &model, truth, &all)?;
-    report(args, &model, sure, &all)?;
+    write_coco(out.path(), &model, truth, &all).map_err(|e| out.known(e))?;
+    report(args, out, &model, sure, &all)?;
     if failed > 0 {
         bail!("{failed} of {} images failed, as said above; the others are in {}", images.len(), args.out.display());
     }
@@ -156,9 +159,11 @@ fn of_path<'a>(path: &Path, named: &[&'a Image]) -> anyhow::Result<&'a Image> {
     }
 }
 
+#[allow(clippy::too_many_arguments, reason = "what one picture needs")]
 fn predict(
     model: &Model,
     args: &Args,
+    out: &Path,
     sure: f64,
     name: &str,
     path: &Path,
@@ -169,7 +174,7 @@ fn predict(
     let detections = model.detect(std::slice::from_ref(&picture)).pop().unwrap_or_default();
     let (width, height) = (picture.width, picture.height);
     let bare = inputs::bare(name);
-    let file = |ending: &str| args.out.join(format!("{bare}{ending}"));
+    let file = |ending: &str| out.join(format!("{bare}{ending}"));
     let shown: Vec<Detection> = detections.iter().filter(|d| d.score >= sure).cloned().collect();
     draw(&picture, &shown, args.draw == What::Rays, zoom(width, height)).write(&file("_overlay.png"))?;
     let ids = label_image(&detections, sure, width, height);
@@ -180,21 +185,21 @@ fn predict(
 }
 
 /// The results as COCO has them, and the images and classes that they are about.
-fn write_coco(args: &Args, model: &Model, truth: Option<Coco>, all: &[Found]) -> anyhow::Result<()> {
+fn write_coco(out: &Path, model: &Model, truth: Option<Coco>, all: &[Found]) -> anyhow::Result<()> {
     let ids = &model.about.category_ids;
     let results: Vec<_> = all.iter().flat_map(|f| f.detections.iter().map(|d| d.to_coco(&f.image.id, ids))).collect();
-    coco::write_detections(&args.out.join("results.json"), &results)?;
+    coco::write_detections(&out.join("results.json"), &results)?;
     let named = || {
         ids.iter().zip(&model.about.network.classes).map(|(id, name)| Category { id: id.clone(), name: name.clone() })
     };
     let categories = truth.map_or_else(|| named().collect(), |t| t.categories);
     let images = all.iter().map(|f| f.image.clone()).collect();
-    Coco { images, categories, annotations: Vec::new() }.write(&args.out.join("images.json"))?;
+    Coco { images, categories, annotations: Vec::new() }.write(&out.join("images.json"))?;
     Ok(())
 }
 
 /// The table of counts of the sure detections: printed, and as a file for a spreadsheet.
-fn report(args: &Args, model: &Model, sure: f64, all: &[Found]) -> anyhow::Result<Answer> {
+fn report(args: &Args, out: WholeFolder, model: &Model, sure: f64, all: &[Found]) -> anyhow::Result<Answer> {
     let classes = &model.about.network.classes;
     let heads = || ["image"].into_iter().chain(classes.iter().map(String::as_str)).chain(["all"]);
     let mut table = Table::new(heads());
@@ -209,7 +214,8 @@ fn report(args: &Args, model: &Model, sure: f64, all: &[Found]) -> anyhow::Resul
         let by_class: serde_json::Map<_, _> = classes.iter().cloned().zip(counts.iter().map(|n| json!(n))).collect();
         rows.push(json!({ "image": found.name, "id": found.image.id, "counts": by_class, "all": sure.len() }));
     }
-    atomic::write(&args.out.join("counts.csv"), csv.as_bytes())?;
+    atomic::write(&out.path().join("counts.csv"), csv.as_bytes()).map_err(|e| out.known(e.into()))?;
+    out.finish()?;
     if args.json {
         output::print_json(&rows)?;
     } else {
