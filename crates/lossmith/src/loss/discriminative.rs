@@ -307,7 +307,8 @@ impl Discriminative {
 
     /// The terms of one image, and its gradient times `weight`; `None` if an embedding is not finite.
     fn image(&self, pixels: Pixels<'_>, segments: &Segments, weight: f64, grad: &mut [f32]) -> Option<Terms> {
-        let centres = passes::centres(pixels, segments)?;
+        let margin = if let Slot::Beyond(margin) = self.pull { margin } else { 0.5 };
+        let centres = passes::centres(pixels, segments, margin)?;
         let scales = self.scales(segments, weight);
         let pulled = passes::pull(pixels, segments, &centres, &self.pull, self.norm, &scales.pull);
 
