@@ -45,7 +45,7 @@ pub struct Args {
     #[arg(long, value_name = "SCORE")]
     sure: Option<f64>,
     /// At most so many objects for each picture, 0 for all; chosen on the training pictures unless given
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::args::whole::<usize>(..))]
     most: Option<usize>,
     /// COCO ground truth that has the images by their file names: gives the results its ids
     #[arg(long, value_name = "FILE")]
