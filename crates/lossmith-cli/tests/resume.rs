@@ -162,7 +162,7 @@ fn reproduce() {
     assert!(code == 2 && said.contains("this is a run of `reproduce discriminative/toy`"), "{said}");
     let recipe = folder.path().join("run/recipe.toml");
     let text = fs::read_to_string(&recipe).unwrap();
-    fs::write(&recipe, format!("{text}\nmore = 1\n")).unwrap();
+    fs::write(&recipe, format!("more = 1\n{text}")).unwrap();
     let (code, said) = lossmith(folder.path(), &resume);
     assert!(code == 2 && said.contains("this recipe is not the run's") && said.contains("more = 1"), "{said}");
     let refused = ["reproduce", "glo/fig2", "--set", "train.steps=0", "--out", "other"];
