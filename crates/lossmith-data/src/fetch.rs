@@ -431,7 +431,11 @@ fn publish(part: &Path, path: &Path) -> Result<()> {
 fn failed(url: &str, message: impl Into<String>) -> DataError {
     let start = url.find("://").map_or(0, |at| at + 3);
     let login = &url[start..url.rfind('@').map_or(start, |at| (at + 1).max(start))];
-    let hide = |text: &str| if login.is_empty() { text.to_owned() } else { text.replace(login, "") };
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let hide = |text: &str| {
+        let text = if login.is_empty() { text.to_owned() } else { text.replace(login, "") };
+        if query.is_empty() { text } else { text.replace(query, "***") }
+    };
     DataError::Download { url: hide(url), message: hide(&message.into()) }
 }
 
@@ -624,6 +628,7 @@ mod tests {
             "http://ada:hun/ter2@127.0.0.1:1",
             "ada:hunter2@here",
             "ht!p://a:hunter2@b",
+            "http://127.0.0.1:1/x?key=hunter2",
         ] {
             let message = SET.fetch(&[mirror.to_owned()], folder.path(), &mut |_| ()).unwrap_err().to_string();
             assert!(!message.contains("hunter2") && !message.contains("ter2@"), "{message}");

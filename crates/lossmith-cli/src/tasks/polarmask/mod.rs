@@ -153,7 +153,8 @@ const RANGES: &[Limits] = &[
     key("detect.least", SHARE),
     ("detect.per_level", 1.0, 1e6),
     key("detect.iou", SHARE),
-    ("detect.most", 1.0, 1e6),
+    // 0 where it is chosen from the data.
+    ("detect.most", 0.0, 1e6),
 ];
 
 impl Recipe {
