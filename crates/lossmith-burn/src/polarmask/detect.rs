@@ -297,7 +297,7 @@ mod tests {
         };
         assert_eq!(chosen(0, 196), (392, 3920));
         assert_eq!((chosen(0, 3), chosen(0, 0), chosen(7, 196)), ((100, 1000), (100, 1000), (7, 1000)));
-        let many = || (0..120).map(|i| candidate(0, 0.9, f64::from(i % 40), 1.0)).collect::<Vec<_>>();
+        let many = || (0..120).map(|i| candidate(0, 0.9, f64::from(i % 40), 2.0)).collect::<Vec<_>>();
         let settings = DetectSettings { iou: 1.0, ..DetectSettings::default() };
         assert_eq!(scores(many(), &settings).len(), 100);
         assert_eq!(scores(many(), &DetectSettings { most: 0, ..settings }).len(), 120);
