@@ -8,7 +8,7 @@ use std::process::Command;
 
 use lossmith::expr::emit::Language;
 use lossmith::expr::{Binary, CLASS_VARIABLES, Expr, Node, Unary};
-use lossmith::loss::{ClassLoss, Reference};
+use lossmith::loss::{ClassLoss, Reference, Rounding};
 use lossmith_search::Stream;
 use lossmith_search::gp::{Gp, Settings};
 use lossmith_search::space::Space;
@@ -67,12 +67,12 @@ fn case(tree: &Expr, rng: &mut Stream) -> Case {
 }
 
 impl Case {
-    /// The reference of every row; `unit` is what the arithmetic in question rounds to.
-    fn references(&self, unit: f64) -> Vec<Reference> {
+    /// The reference of every row, for an arithmetic that rounds like this.
+    fn references(&self, rounding: Rounding) -> Vec<Reference> {
         let rows = self.logits.chunks(self.classes).zip(&self.labels);
         rows.map(|(row, label)| {
             let row: Vec<f64> = row.iter().map(|z| f64::from(*z)).collect();
-            self.loss.reference(&row, *label as usize, unit)
+            self.loss.reference(&row, *label as usize, rounding)
         })
         .collect()
     }
@@ -98,7 +98,7 @@ fn every_function_is_drawn_and_most_results_are_finite() {
         // The search's own form writes a square as a power.
         assert!(with >= 20 || op == Node::Unary(Unary::Square), "{op:?} is in {with} formulas");
     }
-    let finite = cases.iter().filter(|case| case.references(0.0).iter().all(is_finite)).count();
+    let finite = cases.iter().filter(|case| case.references(Rounding::NONE).iter().all(is_finite)).count();
     assert!(finite * 10 >= FORMULAS * 6, "only {finite} of {FORMULAS} are finite");
 }
 
@@ -106,10 +106,9 @@ fn every_function_is_drawn_and_most_results_are_finite() {
 /// probabilities, and by what rounding comes to in the formula itself.
 #[test]
 fn blocks_equal_the_reference() {
-    const UNIT: f64 = f32::EPSILON as f64 / 2.0;
     let mut compared = 0;
     for case in cases() {
-        for (row, reference) in case.references(UNIT).iter().enumerate() {
+        for (row, reference) in case.references(Rounding::F32).iter().enumerate() {
             // What leaves the range of f32 on the way is not to be had in f32.
             let fits = reference.largest < f64::from(f32::MAX);
             if !is_finite(reference) || !fits {
@@ -151,7 +150,9 @@ fn emitted_code_equals_the_reference(language: Language, module: &str) {
     }
     let mut finite = Vec::new();
     for case in cases() {
-        let references = case.references(f64::EPSILON / 2.0);
+        let unit = f64::EPSILON / 2.0;
+        let largest = case.logits.iter().fold(0.0f32, |most, z| most.max(z.abs()));
+        let references = case.references(Rounding { unit, logarithm: 2.0 * unit * f64::from(largest), least: 0.0 });
         if !references.iter().all(is_finite) {
             continue;
         }

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::path::Path;
 use std::process::Command;
 
 use lossmith::expr::emit::Language;
@@ -24,6 +23,9 @@ const LOSSES: &[&str] = &[
     "y^(x + 0.5) + min(y, x) - max(log(n), n/3)",
     "3",
     "x - n",
+    "log(x)",
+    "-x*(1 - y)^0.5*log(y)",
+    "sqrt((x - y)^2) + max(y - 0.5, 0)^0.5",
 ];
 
 fn source(loss: &str, language: Language) -> String {
@@ -40,33 +42,51 @@ fn snapshots() {
     }
 }
 
-/// Runs the test of every emitted file in one Python, or says why not.
-fn run_python(language: Language, import: &str) {
+/// Writes every emitted file and runs a script on them in one Python, or says why not.
+fn run_python(language: Language, import: &str, losses: &[&str], script: &[&str]) {
     let python = std::env::var("LOSSMITH_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let has = Command::new(&python).args(["-c", &format!("import {import}")]).output();
     if !has.is_ok_and(|o| o.status.success()) {
+        assert!(std::env::var_os("LOSSMITH_TEST_REQUIRE").is_none(), "{python} cannot import {import}");
         eprintln!("skipped: {python} cannot import {import}; set LOSSMITH_TEST_PYTHON to one that can");
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    for (at, loss) in LOSSES.iter().enumerate() {
-        std::fs::write(folder.path().join(format!("{at}.py")), source(loss, language)).unwrap();
-    }
-    let runner = "import runpy, sys\nfor at in range(int(sys.argv[2])):\n    print('loss', at, flush=True)\n    \
-                  runpy.run_path(f'{sys.argv[1]}/{at}.py')['test']()";
-    let arguments = [Path::new("-c"), Path::new(runner), folder.path()];
-    let output = Command::new(&python).args(arguments).arg(LOSSES.len().to_string()).output().unwrap();
+    let files = losses.iter().enumerate().map(|(at, loss)| {
+        let file = folder.path().join(format!("{at}.py"));
+        std::fs::write(&file, source(loss, language)).unwrap();
+        file
+    });
+    let output = Command::new(&python).args(script).arg(import).args(files).output().unwrap();
     let last = String::from_utf8_lossy(&output.stdout).lines().last().unwrap_or("").to_owned();
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{language:?}, {last} of {LOSSES:?}:\n{error}");
+    assert!(output.status.success(), "{language:?}, {last} of {losses:?}:\n{error}");
+    assert_eq!(last, format!("{} files", losses.len()));
 }
+
+const RUN_TESTS: &str = "import runpy, sys\nfor file in sys.argv[2:]:\n    print(file, flush=True)\n    \
+                         runpy.run_path(file)['test']()\nprint(len(sys.argv) - 2, 'files')";
 
 #[test]
 fn pytorch_code_gives_our_value_and_gradient() {
-    run_python(Language::Pytorch, "torch");
+    run_python(Language::Pytorch, "torch", LOSSES, &["-c", RUN_TESTS]);
 }
 
 #[test]
 fn jax_code_gives_our_value_and_gradient() {
-    run_python(Language::Jax, "jax");
+    run_python(Language::Jax, "jax", LOSSES, &["-c", RUN_TESTS]);
+}
+
+/// Dense logits, half precision, wrong shapes and labels, wide gaps, one class, transformations.
+const USED_IN_ANY_WAY: &[&str] = &["cross-entropy", "baikal", "-x*log(y) - (1 - x)*log(1 - y)", "x*(1 - y)^2*exp(y)/n"];
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/emitted.py");
+
+#[test]
+fn pytorch_code_takes_what_pytorch_users_have() {
+    run_python(Language::Pytorch, "torch", USED_IN_ANY_WAY, &[SCRIPT]);
+}
+
+#[test]
+fn jax_code_takes_what_jax_users_have() {
+    run_python(Language::Jax, "jax", USED_IN_ANY_WAY, &[SCRIPT]);
 }

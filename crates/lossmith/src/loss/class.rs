@@ -24,7 +24,7 @@ use crate::simd::Level;
 mod reference;
 mod tile;
 
-pub use reference::Reference;
+pub use reference::{Reference, Rounding};
 use tile::{ByLabel, Kind, Slab};
 
 pub(super) const SPACE: &str = "logits [N,C] (any finite numbers; the softmax is inside), target [N] with labels 0..C; the value is the mean over N";

@@ -24,7 +24,7 @@ mod spec;
 pub mod structural_risk;
 
 pub use catalogue::{Entry, Family, InputSpec, Param, ParamKind};
-pub use class::{ClassLoss, Reference};
+pub use class::{ClassLoss, Reference, Rounding};
 pub use discriminative::Discriminative;
 pub use focal::Focal;
 pub use inputs::{Array, Inputs, ScalarType};

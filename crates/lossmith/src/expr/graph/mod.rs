@@ -354,7 +354,14 @@ impl Graph {
                 let one = self.number(1.0);
                 self.div(one, positive)
             }
-            _ => self.two(Operation::Pow, a, b),
+            Some(_) => self.two(Operation::Pow, a, b),
+            None => match self.logarithm(a) {
+                Some(log) => {
+                    let power = self.mul(b, log);
+                    self.one(Function::Exp, power)
+                }
+                None => self.two(Operation::Pow, a, b),
+            },
         }
     }
 

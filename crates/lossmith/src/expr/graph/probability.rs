@@ -9,8 +9,12 @@ pub(crate) const LOG: u8 = 0;
 pub(crate) const PROBABILITY: u8 = 1;
 pub(crate) const MISSED: u8 = 2;
 pub(crate) const LOG_MISSED: u8 = 3;
+/// The slopes of the two logarithms in the margin, the latter without its sign: `1 - y` and `y` again, but as small as they
+/// are, where the formula sees no less than [`LEAST_PROBABILITY`].
+pub(crate) const LOG_SLOPE: u8 = 4;
+pub(crate) const LOG_MISSED_SLOPE: u8 = 5;
 /// The number of classes, where it is not put in as a number.
-pub(in crate::expr) const CLASSES: u8 = 4;
+pub(in crate::expr) const CLASSES: u8 = 6;
 
 /// The least probability that a formula sees, in every precision: the least normal f32.
 pub(crate) const LEAST_PROBABILITY: f32 = f32::MIN_POSITIVE;
@@ -49,9 +53,11 @@ impl Graph {
         let log_missed = self.input(LOG_MISSED, LOGARITHMS);
         self.logarithms.extend([(y, log), (missed, log_missed)]);
         self.complements.extend([(y, missed), (missed, y)]);
-        let minus_y = self.neg(y);
-        self.relatives.extend([(y, missed), (missed, minus_y)]);
-        Slopes { value: y, slope: [self.mul(y, missed)], relative: Some([missed]) }
+        let relative = self.input(LOG_SLOPE, PROBABILITIES);
+        let missed_slope = self.input(LOG_MISSED_SLOPE, PROBABILITIES);
+        let missed_relative = self.neg(missed_slope);
+        self.relatives.extend([(y, relative), (missed, missed_relative)]);
+        Slopes { value: y, slope: [self.mul(y, relative)], relative: Some([relative]) }
     }
 }
 

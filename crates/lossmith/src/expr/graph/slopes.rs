@@ -151,7 +151,7 @@ impl Graph {
         };
         let relative = self.binary_relative(op, &a, &b, value);
         let slope = std::array::from_fn(|k| match (op, relative) {
-            (Binary::Pow, Some(relative)) => self.chain(value, relative[k]),
+            (Binary::Pow | Binary::Add | Binary::Sub, Some(relative)) => self.chain(value, relative[k]),
             _ => {
                 let left = self.left_slope(op, a.value, b.value, a.slope[k]);
                 let right = self.right_slope(op, &a, &b, value, k);
@@ -177,9 +177,13 @@ impl Graph {
         match op {
             Binary::Mul => b.relative.map(|right| std::array::from_fn(|k| self.add(left[k], right[k]))),
             Binary::Div => b.relative.map(|right| std::array::from_fn(|k| self.sub(left[k], right[k]))),
+            Binary::Pow if self.value_of(b.value).is_some() => Some(left.map(|relative| self.mul(b.value, relative))),
             Binary::Pow => {
-                self.value_of(b.value)?;
-                Some(left.map(|relative| self.mul(b.value, relative)))
+                let log = self.logarithm(a.value)?;
+                Some(std::array::from_fn(|k| {
+                    let (outer, inner) = (self.chain(log, b.slope[k]), self.chain(b.value, left[k]));
+                    self.add(outer, inner)
+                }))
             }
             Binary::Add | Binary::Sub | Binary::Max | Binary::Min => None,
         }
@@ -225,10 +229,7 @@ impl Graph {
                 self.neg(outer)
             }
             Binary::Pow => {
-                let outer = match self.logarithm(a.value) {
-                    Some(log) => self.chain(value, log),
-                    None => self.two(Operation::PowLog, a.value, right),
-                };
+                let outer = self.two(Operation::PowLog, a.value, right);
                 self.chain(outer, slope)
             }
             Binary::Max => {

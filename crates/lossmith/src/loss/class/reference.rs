@@ -19,6 +19,25 @@ pub struct Reference {
     pub largest: f64,
 }
 
+/// How an arithmetic rounds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rounding {
+    /// The most that a result is off, relative to itself.
+    pub unit: f64,
+    /// The most that a log-probability is off beyond that: of code that does not subtract the largest logit exactly, `unit` times
+    /// the largest logit.
+    pub logarithm: f64,
+    /// The least number that is told from 0.
+    pub least: f64,
+}
+
+impl Rounding {
+    /// Exact arithmetic.
+    pub const NONE: Self = Self { unit: 0.0, logarithm: 0.0, least: 0.0 };
+    /// That of f32 in this library.
+    pub const F32: Self = Self { unit: f32::EPSILON as f64 / 2.0, logarithm: 0.0, least: LEAST_PROBABILITY as f64 };
+}
+
 /// A row's softmax, one number for each class; see [`crate::expr::graph::probability`].
 struct Softmax {
     log: Vec<f64>,
@@ -57,8 +76,9 @@ impl Softmax {
         }
     }
 
-    fn inputs(&self, class: usize) -> [f64; 4] {
-        [self.log[class], self.probability[class], self.missed[class], self.log_missed[class]]
+    fn inputs(&self, class: usize) -> [f64; 6] {
+        let (log, log_missed) = (self.log[class], self.log_missed[class]);
+        [log, self.probability[class], self.missed[class], log_missed, log_missed.exp(), log.exp()]
     }
 }
 
@@ -68,34 +88,42 @@ fn log_sigmoid(x: f64) -> f64 {
 }
 
 impl ClassLoss {
-    /// One row in f64, computed plainly: the definition of the loss, for tests and for comparison with other tools. `unit` is
-    /// the relative error of the arithmetic that [`Reference::value_error`] and [`Reference::gradient_error`] are for.
+    /// One row in f64, computed plainly: the definition of the loss, for tests and for comparison with other tools. `rounding`
+    /// is that of the arithmetic that [`Reference::value_error`] and [`Reference::gradient_error`] are for.
     ///
     /// # Panics
     /// If `label` is not below the number of logits.
-    pub fn reference(&self, logits: &[f64], label: usize, unit: f64) -> Reference {
+    pub fn reference(&self, logits: &[f64], label: usize, rounding: Rounding) -> Reference {
+        let Rounding { unit, logarithm, least } = rounding;
         let softmax = Softmax::new(logits);
         let graphs = [0.0, 1.0].map(|x| Graph::of_class(&self.formula, x, logits.len()));
         let (mut value, mut value_error, mut largest) = (0.0, 0.0, 0.0f64);
-        let (mut slopes, mut errors) = (Vec::new(), Vec::new());
+        let (mut slopes, mut slope_errors) = (Vec::new(), Vec::new());
         for class in 0..logits.len() {
             let (graph, [out, slope]) = &graphs[usize::from(class == label)];
             let inputs = softmax.inputs(class);
             let values = graph.values(&inputs);
-            // A logarithm is off by that of its own size; a probability by as much again.
-            let off =
-                [inputs[0], inputs[1] * (1.0 - inputs[0]), inputs[2] * (1.0 - inputs[3].max(inputs[0])), inputs[3]];
-            let error = graph.errors(&values, &off.map(|o| 2.0 * unit * o.abs()), unit);
+            let off = |log: f64| 2.0 * unit * log.abs() + logarithm;
+            let (log, missed) = (off(inputs[0]), off(inputs[3].min(inputs[0])));
+            // A probability is off by its logarithm's error, and by its own rounding.
+            let part = |error: f64, of: usize| (error + 2.0 * unit) * inputs[of] + least;
+            let errors =
+                [log, part(log, 1), part(missed, 2), missed * inputs[3].abs().min(1.0), part(missed, 4), part(log, 5)];
+            let error = graph.errors(&values, &errors, unit);
             value += values[out.index()];
             value_error += error[out.index()];
             slopes.push(values[slope.index()]);
-            errors.push(error[slope.index()]);
+            slope_errors.push(error[slope.index()]);
             largest = values.iter().fold(largest, |most, v| most.max(v.abs()));
         }
         let gradient = softmax.gradient(&slopes);
         let top = softmax.top;
-        let scaled = |(class, error): (usize, &f64)| if class == top { *error } else { error / softmax.missed[class] };
-        let gradient_error = errors.iter().enumerate().map(scaled).sum();
+        // Slopes are added up and rounded once more, those of one class for every other.
+        let scaled = |class: usize| {
+            let error = slope_errors[class] + 4.0 * unit * slopes[class].abs();
+            if class == top { error } else { error / softmax.missed[class] }
+        };
+        let gradient_error = (0..slopes.len()).map(scaled).sum();
         Reference { value, gradient, value_error, gradient_error, largest }
     }
 }

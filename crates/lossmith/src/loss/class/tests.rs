@@ -47,16 +47,13 @@ fn oracle(formula: &Expr, logits: &[f32], label: usize) -> (f64, Vec<f64>) {
     ((0..y.len()).map(|j| at(j).value).sum(), t.iter().zip(&y).map(|(t, y)| t - y * total).collect())
 }
 
-/// The unit of rounding of f32.
-const UNIT: f64 = f32::EPSILON as f64 / 2.0;
-
 /// Value and gradient of one row against the reference: 1e-6 of the value, and of the largest number of the gradient; more
 /// by the gap where the inverse of a probability is taken, and by what the formula itself makes of rounding.
 fn check(loss: &ClassLoss, logits: &[f32], label: usize) -> Result<(), String> {
     let mut gradient = vec![f32::NAN; logits.len()];
     let value = loss.value_and_gradient(logits, &[label as u32], logits.len(), &mut gradient);
     let wide: Vec<f64> = logits.iter().map(|z| f64::from(*z)).collect();
-    let reference = loss.reference(&wide, label, UNIT);
+    let reference = loss.reference(&wide, label, Rounding::F32);
     let most = wide.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let gap = (most - wide[label]).min(87.0);
     let text = loss.formula().display(CLASS_VARIABLES).to_string();
@@ -106,7 +103,7 @@ fn the_reference_equals_the_tree_on_ordinary_logits() {
         for text in FORMULAS {
             let loss = loss(text);
             for label in [0, classes - 1] {
-                let reference = loss.reference(&wide, label, 0.0);
+                let reference = loss.reference(&wide, label, Rounding::NONE);
                 let (value, gradient) = oracle(loss.formula(), &logits, label);
                 assert!((reference.value - value).abs() <= 1e-11 * value.abs(), "{text}: {} {value}", reference.value);
                 let largest = gradient.iter().fold(1e-3, |m: f64, g| m.max(g.abs()));

@@ -438,7 +438,7 @@ fn evaluate(level: Level, programs: &ByLabel, slab: &Slab, height: usize, scratc
     let Scratch { y, u, q, v, values, slopes, registers, .. } = scratch;
     let blocks = (height * slab.classes).div_ceil(BLOCK);
     for at in 0..blocks {
-        let inputs = [&u[at], &y[at], &q[at], &v[at]];
+        let inputs = [&u[at], &y[at], &q[at], &v[at], &q[at], &y[at]];
         program::run(level, &programs.others, &inputs, registers);
         programs.others.output(0, &inputs, registers).copy_to(&mut values[at]);
         programs.others.output(1, &inputs, registers).copy_to(&mut slopes[at]);
@@ -450,7 +450,8 @@ fn evaluate(level: Level, programs: &ByLabel, slab: &Slab, height: usize, scratc
             input[row] = all.as_flattened()[at];
         }
     }
-    let inputs = own.each_ref();
+    let [u, y, q, v] = own.each_ref();
+    let inputs = [u, y, q, v, q, y];
     program::run(level, &programs.own, &inputs, registers);
     let [own_value, own_slope] = [0, 1].map(|k| programs.own.output(k, &inputs, registers));
     for (row, at) in slab.labels.iter().enumerate().map(cell).enumerate() {
