@@ -9,8 +9,8 @@ use std::process::Command;
 use lossmith::expr::emit::Language;
 use lossmith::expr::{Binary, CLASS_VARIABLES, Expr, Node, Unary};
 use lossmith::loss::{ClassLoss, Reference, Rounding};
-use lossmith_search::gp::{Gp, Settings};
 use lossmith_search::Stream;
+use lossmith_search::gp::{Gp, Settings};
 use lossmith_search::space::Space;
 use rand::RngExt;
 use serde_json::json;
@@ -116,8 +116,7 @@ fn blocks_equal_the_reference() {
             }
             let logits = &case.logits[row * case.classes..][..case.classes];
             let mut gradient = vec![f32::NAN; case.classes];
-            let value =
-                case.loss.value_and_gradient(logits, &case.labels[row..=row], case.classes, &mut gradient);
+            let value = case.loss.value_and_gradient(logits, &case.labels[row..=row], case.classes, &mut gradient);
             let share = if case.text.contains('/') { 1e-6 * (1.0 + case.gap(row).min(87.0)) } else { 1e-6 };
             let off = (value - reference.value).abs();
             let most = share * reference.value.abs() + 2.0 * reference.value_error + 1e-36;
@@ -126,7 +125,13 @@ fn blocks_equal_the_reference() {
             let most = share * largest + 2.0 * reference.gradient_error + 1e-36;
             for (is, should) in gradient.iter().zip(&reference.gradient) {
                 let off = (f64::from(*is) - should).abs();
-                assert!(off <= most, "{}: {gradient:?}, not {:?}; {logits:?} {}", case.text, reference.gradient, case.labels[row]);
+                assert!(
+                    off <= most,
+                    "{}: {gradient:?}, not {:?}; {logits:?} {}",
+                    case.text,
+                    reference.gradient,
+                    case.labels[row]
+                );
             }
             compared += 1;
         }

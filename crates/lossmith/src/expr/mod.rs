@@ -19,8 +19,8 @@ mod print;
 pub(crate) mod program;
 
 pub use eval::{Dual, Kernel, MAX_VARIABLES};
-pub use parse::{ParseError, is_name};
 pub(crate) use graph::Slopes;
+pub use parse::{ParseError, is_name};
 pub use print::Display;
 
 /// The longest formula text that is parsed, in bytes.

@@ -291,9 +291,7 @@ fn binary(op: Binary, a: Piece, b: Piece) -> Piece {
             Binary::Div => format!("{}.recip().mul_scalar({a})", held(&b)),
             _ => format!("({b} {sign} ({a}))"),
         }),
-        (Piece::Tensor(a), Piece::Tensor(b)) => {
-            Piece::Tensor(format!("({a} {sign} {b})"))
-        }
+        (Piece::Tensor(a), Piece::Tensor(b)) => Piece::Tensor(format!("({a} {sign} {b})")),
     }
 }
 

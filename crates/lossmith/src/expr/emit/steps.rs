@@ -49,7 +49,8 @@ impl Steps {
     /// The formula where `x` is this.
     pub(super) fn new(formula: &Expr, x: f64) -> Self {
         let (graph, result) = Graph::of_any_classes(formula, x);
-        let mut builder = Builder { uses: uses(&graph, result), places: vec![None; graph.len()], shared: Vec::new(), graph };
+        let mut builder =
+            Builder { uses: uses(&graph, result), places: vec![None; graph.len()], shared: Vec::new(), graph };
         let result = builder.tree(result);
         Self { shared: builder.shared, result }
     }

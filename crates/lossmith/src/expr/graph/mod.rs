@@ -278,7 +278,9 @@ impl Graph {
         }
         match self.ops[id.index()] {
             Op::Two(Operation::Mul, left, right) => self.has_probability(left) || self.has_probability(right),
-            Op::Two(Operation::Pow, base, _) | Op::One(Function::Neg | Function::Sqrt, base) => self.has_probability(base),
+            Op::Two(Operation::Pow, base, _) | Op::One(Function::Neg | Function::Sqrt, base) => {
+                self.has_probability(base)
+            }
             _ => false,
         }
     }
@@ -307,7 +309,8 @@ impl Graph {
             }
             Op::Two(operation @ (Operation::Mul | Operation::Div), left, right) => {
                 let known = [left, right].map(|id| self.logarithm(id));
-                let positive = [left, right].iter().zip(known).all(|(id, log)| log.is_some() || self.range(*id).is_positive());
+                let positive =
+                    [left, right].iter().zip(known).all(|(id, log)| log.is_some() || self.range(*id).is_positive());
                 if known == [None, None] || !positive {
                     return None;
                 }

@@ -139,7 +139,13 @@ impl Graph {
                     continue;
                 }
                 // A comparison that rounding may decide otherwise.
-                Op::One(Function::Sign, a) => if of(a).abs() <= errors[a.index()] { 2.0 } else { 0.0 },
+                Op::One(Function::Sign, a) => {
+                    if of(a).abs() <= errors[a.index()] {
+                        2.0
+                    } else {
+                        0.0
+                    }
+                }
                 Op::Two(Operation::Above, a, b) => {
                     let undecided = (of(a) - of(b)).abs() <= errors[a.index()] + errors[b.index()];
                     if undecided { 1.0 } else { 0.0 }

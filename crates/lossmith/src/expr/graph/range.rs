@@ -68,7 +68,11 @@ impl Function {
             }
             Self::SqrtSlope if a.low > 0.0 => Range { low: self.of(a.high), high: self.of(a.low), ..a },
             Self::SqrtSlope => Range::ANY,
-            Self::Abs => Range { low: if a.excludes_zero() { a.low.abs().min(a.high.abs()) } else { 0.0 }, high: a.high.max(-a.low), ..a },
+            Self::Abs => Range {
+                low: if a.excludes_zero() { a.low.abs().min(a.high.abs()) } else { 0.0 },
+                high: a.high.max(-a.low),
+                ..a
+            },
             Self::Sign => Range { low: -1.0, high: 1.0, ..a },
         }
     }

@@ -177,9 +177,7 @@ impl Graph {
         match op {
             Binary::Mul => b.relative.map(|right| std::array::from_fn(|k| self.add(left[k], right[k]))),
             Binary::Div => b.relative.map(|right| std::array::from_fn(|k| self.sub(left[k], right[k]))),
-            Binary::Pow if self.value_of(b.value).is_some() => {
-                Some(left.map(|relative| self.mul(b.value, relative)))
-            }
+            Binary::Pow if self.value_of(b.value).is_some() => Some(left.map(|relative| self.mul(b.value, relative))),
             Binary::Pow => {
                 let log = self.logarithm(a.value)?;
                 Some(std::array::from_fn(|k| {

@@ -107,7 +107,8 @@ impl ClassLoss {
             let (log, missed) = (off(inputs[0]), off(inputs[3].min(inputs[0])));
             // A probability is off by its logarithm's error, and by its own rounding.
             let part = |error: f64, of: usize| (error + 2.0 * unit) * inputs[of] + least;
-            let errors = [log, part(log, 1), part(missed, 2), missed * inputs[3].abs().min(1.0), part(missed, 4), part(log, 5)];
+            let errors =
+                [log, part(log, 1), part(missed, 2), missed * inputs[3].abs().min(1.0), part(missed, 4), part(log, 5)];
             let error = graph.errors(&values, &errors, unit);
             value += values[out.index()];
             value_error += error[out.index()];

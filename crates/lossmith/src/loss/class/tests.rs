@@ -21,8 +21,7 @@ fn baikal_of_two_classes_has_the_published_values() {
 
 #[test]
 fn every_named_loss_equals_its_formula() {
-    for text in ["cross-entropy", "baikal", "baikal-cma", "poly-loss(epsilon=-0.5)", "label-smoothing(epsilon=0.2)"]
-    {
+    for text in ["cross-entropy", "baikal", "baikal-cma", "poly-loss(epsilon=-0.5)", "label-smoothing(epsilon=0.2)"] {
         let named = loss(text);
         let formula = ClassLoss::from_formula(named.formula().clone());
         let (logits, labels) = ([0.3, -1.0, 2.0, 0.0, 0.5, -3.0], [2, 1]);
@@ -60,7 +59,9 @@ fn check(loss: &ClassLoss, logits: &[f32], label: usize) -> Result<(), String> {
     let text = loss.formula().display(CLASS_VARIABLES).to_string();
     let inverse = text.contains('/') || text.contains("^-");
     let share = 1e-6 * if inverse { 1.0 + gap } else { 1.0 };
-    let near = |is: f64, should: f64, scale: f64, error: f64| (is - should).abs() <= share * scale + error + 1e-37 * wide.len() as f64;
+    let near = |is: f64, should: f64, scale: f64, error: f64| {
+        (is - should).abs() <= share * scale + error + 1e-37 * wide.len() as f64
+    };
     if !near(value, reference.value, reference.value.abs(), reference.value_error) {
         return Err(format!("{text}: value {value}, not {} at a gap of {gap}", reference.value));
     }
@@ -107,7 +108,11 @@ fn the_reference_equals_the_tree_on_ordinary_logits() {
                 assert!((reference.value - value).abs() <= 1e-11 * value.abs(), "{text}: {} {value}", reference.value);
                 let largest = gradient.iter().fold(1e-3, |m: f64, g| m.max(g.abs()));
                 let near = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-11 * largest;
-                assert!(reference.gradient.iter().zip(&gradient).all(near), "{text}: {:?} {gradient:?}", reference.gradient);
+                assert!(
+                    reference.gradient.iter().zip(&gradient).all(near),
+                    "{text}: {:?} {gradient:?}",
+                    reference.gradient
+                );
             }
         }
     }
@@ -135,14 +140,17 @@ fn rows_equal_the_reference_at_every_gap() {
 #[test]
 fn sums_over_many_classes_keep_their_digits() {
     let normal = |at: usize| {
-        let u = |k: usize| ((at * 2 + k) as u32).wrapping_mul(2_654_435_761).wrapping_add(12_345) as f32 / 4_294_967_296.0;
+        let u =
+            |k: usize| ((at * 2 + k) as u32).wrapping_mul(2_654_435_761).wrapping_add(12_345) as f32 / 4_294_967_296.0;
         4.0 * (-2.0 * (u(0) + 1e-9).ln()).sqrt() * (std::f32::consts::TAU * u(1)).cos()
     };
     for classes in [50_257, 250_000, 1_000_000] {
         let mut far = vec![-17.0; classes];
         far[0] = 0.0;
         let random: Vec<f32> = (0..classes).map(normal).collect();
-        for text in ["cross-entropy", "label-smoothing", "baikal", "-x*log(y)", "-(log(y) - x/y)/n", "x*log(y)^2 + (1 - x)*y"] {
+        for text in
+            ["cross-entropy", "label-smoothing", "baikal", "-x*log(y)", "-(log(y) - x/y)/n", "x*log(y)^2 + (1 - x)*y"]
+        {
             let loss = loss(text);
             check(&loss, &far, 0).unwrap();
             check(&loss, &random, 1).unwrap();
@@ -187,9 +195,13 @@ fn slopes_of_zero_times_infinity_have_their_limits() {
         let mut grad = vec![f32::NAN; logits.len()];
         (loss(text).value_and_gradient(logits, &[0], logits.len(), &mut grad), grad)
     };
-    for text in
-        ["x*(1 - y)^0*(-log(y))", "-x*(1 - y)^0.5*log(y)", "sqrt((x - y)^2)", "sqrt(square(x - y) + square(x - y))", "exp(-1/(1 - y)^2)"]
-    {
+    for text in [
+        "x*(1 - y)^0*(-log(y))",
+        "-x*(1 - y)^0.5*log(y)",
+        "sqrt((x - y)^2)",
+        "sqrt(square(x - y) + square(x - y))",
+        "exp(-1/(1 - y)^2)",
+    ] {
         for logits in [[0.0, -30.0, -31.0], [0.0, -300.0, -310.0], [0.0, 0.0, 0.0]] {
             let (value, grad) = at(text, &logits);
             assert!(value.is_finite() && grad.iter().all(|g| g.is_finite()), "{text} {logits:?}: {value} {grad:?}");
@@ -201,7 +213,10 @@ fn slopes_of_zero_times_infinity_have_their_limits() {
     let (value, grad) = at(binary, &[0.0, -100.0]);
     assert!(value < 1e-37 && grad.iter().all(|g| g.abs() < 1e-37), "{value} {grad:?}");
     let (value, grad) = at(binary, &[-100.0, 0.0]);
-    assert!((value - 200.0).abs() < 1e-4 && (grad[0] + 2.0).abs() < 1e-6 && (grad[1] - 2.0).abs() < 1e-6, "{value} {grad:?}");
+    assert!(
+        (value - 200.0).abs() < 1e-4 && (grad[0] + 2.0).abs() < 1e-6 && (grad[1] - 2.0).abs() < 1e-6,
+        "{value} {grad:?}"
+    );
 }
 
 #[test]
