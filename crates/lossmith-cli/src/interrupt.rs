@@ -2,6 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// What a shell calls the end by Ctrl-C: 128 and the signal's number.
+pub const EXIT_CODE: u8 = 130;
+
 static ASKED: AtomicBool = AtomicBool::new(false);
 
 /// Listens for Ctrl-C and the termination signal; harmless when called twice.
@@ -9,7 +12,7 @@ pub fn listen() {
     // An error means that a handler is already there, which is what is wanted.
     let _ = ctrlc::set_handler(|| {
         if ASKED.swap(true, Ordering::SeqCst) {
-            std::process::exit(130);
+            std::process::exit(EXIT_CODE.into());
         }
         eprintln!("\nstopping at the next safe place; press Ctrl-C again to stop at once");
     });
@@ -24,3 +27,13 @@ pub fn asked() -> bool {
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("stopped on request")]
 pub struct Interrupted;
+
+/// The same, where the work can be gone on with by a command.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("stopped on request; go on with: {0}")]
+pub struct GoOn(pub String);
+
+/// Whether an error only says that the user asked to stop.
+pub fn ended(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<Interrupted>() || cause.is::<GoOn>())
+}

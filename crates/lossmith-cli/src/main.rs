@@ -2,6 +2,8 @@
 
 mod args;
 mod commands;
+#[cfg(test)]
+mod fuzz_replay;
 mod interrupt;
 mod output;
 // Strips of pictures and dashed lines wait for the figures of the other tasks.
@@ -19,21 +21,32 @@ mod tasks;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::FromArgMatches;
+use lossmith_data::limits;
 
 use crate::output::Answer;
 use crate::secrets::Secrets;
 
+/// How much is read from one file, if the user says so.
+fn set_limits() -> anyhow::Result<()> {
+    if let Some(text) = std::env::var_os(limits::VARIABLE) {
+        limits::set(text.to_string_lossy().parse()?);
+    }
+    Ok(())
+}
+
 fn main() -> ExitCode {
-    let cli = args::Cli::try_parse().unwrap_or_else(|e| refuse(&e));
+    let typed = args::command().try_get_matches().and_then(|matches| args::Cli::from_arg_matches(&matches));
+    let cli = typed.unwrap_or_else(|e| refuse(&e));
     output::start_logging(cli.verbose, cli.quiet);
-    match commands::run(cli) {
+    match set_limits().and_then(|()| commands::run(cli)) {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
         Err(e) if output::is_closed_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("error: {}", Secrets::of_command_line().hide(&format!("{e:#}")));
-            ExitCode::from(2)
+            let said = Secrets::of_command_line().hide(&format!("{e:#}"));
+            eprintln!("error: {}", output::plain(&said));
+            ExitCode::from(if interrupt::ended(&e) { interrupt::EXIT_CODE } else { 2 })
         }
     }
 }

@@ -1,6 +1,9 @@
 //! The talk of a long command: a bar with time left on a terminal, a line for each stage elsewhere.
 
+use std::fmt::Display;
 use std::io::IsTerminal;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -10,11 +13,152 @@ const REFRESH: Duration = Duration::from_secs(10);
 /// Where there is no terminal, a long stage says this often how it gets on.
 const SPEAK: Duration = Duration::from_secs(60);
 
+/// A single training of a stage may take so long that this is said once more meanwhile.
+const STILL: Duration = Duration::from_secs(300);
+
+/// Whether it is time to say something where there is no terminal.
+#[derive(Debug)]
+pub struct Now(Instant);
+
+impl Now {
+    /// Nothing is to be said at once.
+    pub fn and_then() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Whether nothing was said for long; then it is said now.
+    pub fn is_time(&mut self) -> bool {
+        let due = self.0.elapsed() >= SPEAK;
+        if due {
+            self.0 = Instant::now();
+        }
+        due
+    }
+}
+
+/// Talks about the steps of one piece of work: a bar on a terminal, a line now and then elsewhere.
+#[derive(Debug)]
+pub struct Steps {
+    what: &'static str,
+    bar: ProgressBar,
+    terminal: bool,
+    now: Now,
+    begun: Instant,
+    /// Where this program began: a training may go on.
+    first: Option<u64>,
+}
+
+impl Steps {
+    /// So many steps, which are called `what`.
+    pub fn new(what: &'static str, count: usize) -> Self {
+        let style = format!("{{bar:30}} {what} {{pos}}/{{len}}, {{eta}} left, {{msg}}");
+        let style = ProgressStyle::with_template(&style).unwrap_or_else(|_| ProgressStyle::default_bar());
+        Self {
+            what,
+            bar: ProgressBar::new(count as u64).with_style(style),
+            terminal: std::io::stderr().is_terminal(),
+            now: Now::and_then(),
+            begun: Instant::now(),
+            first: None,
+        }
+    }
+
+    /// There are so many steps.
+    pub fn set_count(&self, count: usize) {
+        self.bar.set_length(count as u64);
+    }
+
+    /// So many are done, about which this is to be said.
+    pub fn at(&mut self, done: usize, said: impl Display) {
+        let done = done as u64;
+        self.bar.set_position(done);
+        if self.terminal {
+            self.bar.set_message(said.to_string());
+        } else if self.now.is_time() {
+            tracing::info!("{}{}", self.line(done), Said(said));
+        }
+        self.first.get_or_insert(done);
+    }
+
+    fn line(&self, done: u64) -> String {
+        let count = self.bar.length().unwrap_or(done);
+        let own = done.saturating_sub(self.first.unwrap_or(0));
+        let left = self.begun.elapsed().as_secs_f64() / own as f64 * count.saturating_sub(done) as f64;
+        let left =
+            if own > 0 { format!(", about {} left", in_words(Duration::from_secs_f64(left))) } else { String::new() };
+        format!("{} {done} of {count}{left}", self.what)
+    }
+
+    /// Says something else meanwhile.
+    pub fn suspend(&self, say: impl FnOnce()) {
+        self.bar.suspend(say);
+    }
+
+    /// The work is done.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// What follows a comma, if there is anything.
+struct Said<D>(D);
+
+impl<D: Display> Display for Said<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let said = self.0.to_string();
+        if said.is_empty() { Ok(()) } else { write!(f, ", {said}") }
+    }
+}
+
+/// Says the last line again while nothing new can be said, so that a log shows that the program is at work.
+#[derive(Debug)]
+pub struct Still {
+    lines: Option<Sender<String>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Still {
+    /// Nothing was said yet.
+    pub fn begin() -> Self {
+        let (lines, heard) = mpsc::channel::<String>();
+        let thread = std::thread::spawn(move || {
+            let mut last = None;
+            loop {
+                match heard.recv_timeout(STILL) {
+                    Ok(line) => last = Some(line),
+                    Err(RecvTimeoutError::Timeout) => {
+                        if let Some(line) = &last {
+                            tracing::info!("{line}; still at work");
+                        }
+                    }
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+            }
+        });
+        Self { lines: Some(lines), thread: Some(thread) }
+    }
+
+    /// This was said, or is going on.
+    pub fn hear(&self, line: String) {
+        // The listener ends with this only.
+        self.lines.iter().for_each(|lines| drop(lines.send(line.clone())));
+    }
+}
+
+impl Drop for Still {
+    fn drop(&mut self) {
+        self.lines = None;
+        self.thread.take().map(JoinHandle::join);
+    }
+}
+
 /// Talks about stages of trials.
 #[derive(Debug)]
 pub struct Talk {
     bar: ProgressBar,
     terminal: bool,
+    /// Where there is no terminal.
+    still: Option<Still>,
     begun: Instant,
     stage: Stage,
     /// Trials that were done since this program began, the present stage's left out.
@@ -23,8 +167,8 @@ pub struct Talk {
     steps_before: f64,
     /// When a page was last written.
     refreshed: Option<Instant>,
-    /// When something was last said where there is no terminal.
-    spoke: Instant,
+    /// When something is to be said where there is no terminal.
+    now: Now,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -95,12 +239,13 @@ impl Talk {
         Self {
             bar: ProgressBar::with_draw_target(None, target),
             terminal,
+            still: (!terminal && !quiet).then(Still::begin),
             begun: now,
             stage: Stage::default(),
             trials_before: 0,
             steps_before: 0.0,
             refreshed: None,
-            spoke: now,
+            now: Now::and_then(),
         }
     }
 
@@ -128,8 +273,11 @@ impl Talk {
         self.bar.set_position(done as u64);
         if self.terminal {
             self.bar.set_message(self.pace().to_string());
-        } else if more && self.spoke.elapsed() >= SPEAK {
+        } else if more && self.now.is_time() {
             self.speak();
+        }
+        if more {
+            self.still.iter().for_each(|still| still.hear(self.pace().to_string()));
         }
     }
 
@@ -145,8 +293,10 @@ impl Talk {
     }
 
     fn speak(&mut self) {
-        tracing::info!("{}", self.pace());
-        self.spoke = Instant::now();
+        let said = self.pace().to_string();
+        tracing::info!("{said}");
+        self.now = Now::and_then();
+        self.still.iter().for_each(|still| still.hear(said.clone()));
     }
 
     /// How it goes.
@@ -197,6 +347,15 @@ mod tests {
         assert!((pace.per_hour.unwrap() - 360.0).abs() < 1.0, "{pace:?}");
         assert_eq!(pace.left.unwrap().as_secs(), 1_900);
         assert_eq!(pace.to_string(), "short: 12 of 12 trainings, 360 an hour, about 32 min left in all");
+    }
+
+    #[test]
+    fn steps_say_how_they_get_on() {
+        let mut steps = Steps::new("step", 1_000);
+        steps.at(400, "loss 1");
+        steps.begun = Instant::now() - Duration::from_secs(60);
+        assert_eq!(steps.line(600), "step 600 of 1000, about 2 min left");
+        assert_eq!(format!("{}{}", Said(""), Said("loss 1")), ", loss 1");
     }
 
     #[test]

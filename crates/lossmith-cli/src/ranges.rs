@@ -82,7 +82,8 @@ fn walk(value: &Value, path: String, prefix: &str, tables: &[&[Limits]]) -> anyh
                 bail!("recipe: {prefix}{path}: no range is known for this number")
             };
             let within = number.as_f64().is_some_and(|value| (least..=most).contains(&value));
-            ensure!(within, "recipe: {prefix}{path}: expected {} to {}, found {number}", short(least), short(most));
+            let found = number.to_string().replace("e+", "e");
+            ensure!(within, "recipe: {prefix}{path}: expected {} to {}, found {found}", short(least), short(most));
             Ok(())
         }
         Value::Bool(_) | Value::String(_) => Ok(()),

@@ -18,7 +18,6 @@ impl Secrets {
         found.extend(decoded);
         // Shorter ones are no passwords, and would be found in ordinary words.
         found.retain(|secret| secret.len() >= 4);
-        found.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         Self(found)
     }
 
@@ -27,9 +26,21 @@ impl Secrets {
         Self::of(std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()))
     }
 
-    /// The text with `***` for each of them.
+    /// The text with `***` for each of them; they may overlap.
     pub fn hide(&self, text: &str) -> String {
-        self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+        let places =
+            self.0.iter().flat_map(|secret| text.match_indices(secret).map(|(at, found)| (at, at + found.len())));
+        let mut places: Vec<(usize, usize)> = places.collect();
+        places.sort_unstable();
+        let (mut hidden, mut end) = (String::new(), 0);
+        for (from, to) in places {
+            if from >= end {
+                hidden += &text[end..from];
+                hidden += "***";
+            }
+            end = end.max(to);
+        }
+        hidden + &text[end..]
     }
 }
 
@@ -52,12 +63,15 @@ fn of_login(text: &str) -> Vec<&str> {
 /// The values of parameters that are called a password, however the name is written.
 fn of_parameters(text: &str) -> impl Iterator<Item = &str> {
     let pairs = text.split(['?', '&', ' ', ';']);
-    pairs.flat_map(|pair| pair.match_indices('=').map(move |(at, _)| (&pair[..at], &pair[at + 1..]))).filter_map(
-        |(key, value)| {
-            let key = decoded(key).to_ascii_lowercase();
-            (key.ends_with("password") || key.ends_with("passwd")).then_some(value)
-        },
-    )
+    let keys = pairs.flat_map(|pair| pair.match_indices('=').map(move |(at, _)| (&pair[..at], &pair[at + 1..])));
+    let values = keys.filter_map(|(key, value)| {
+        let key = decoded(key).to_ascii_lowercase();
+        (key.ends_with("password") || key.ends_with("passwd")).then_some(value)
+    });
+    // In a recipe an address stands in quotes.
+    values.flat_map(|value| {
+        [Some(value), value.split(['"', '\'']).next(), value.rsplit('@').next()].into_iter().flatten()
+    })
 }
 
 fn decoded(text: &str) -> String {
@@ -83,6 +97,8 @@ mod tests {
             "ada:hunter2@db",
             "https://ada:hunter2@mirror/mnist",
             "mirrors.mnist=[\"http://ada:hunter2@mirror\"]",
+            "mirrors.mnist=[\"http://mirror?password=hunter2\"]",
+            "postgres://db/loss?password=x@hunter2",
         ] {
             let said = Secrets::of([argument]).hide(&format!("bad value '{argument}', hunter2"));
             assert!(!said.contains("hunter2"), "{said}");

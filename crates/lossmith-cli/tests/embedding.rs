@@ -68,6 +68,14 @@ fn train_predict_and_evaluate() {
     assert_eq!(one["count"], counts[0]["instances"]);
     assert!(Path::new(&path("found/sticks0012_overlay.png")).is_file());
 
+    // A picture may be called as a formula is written; a spreadsheet is given a text.
+    let (formula, odd) = (path("=1+1.png"), path("odd"));
+    fs::copy(path("data/test/sticks0012_image.png"), &formula).unwrap();
+    let (code, _, err) = lossmith(&["predict", "embedding", "--model", &run, &formula, "--out", &odd]);
+    assert_eq!(code, 0, "{err}");
+    let csv = fs::read_to_string(path("odd/counts.csv")).unwrap();
+    assert!(csv.lines().nth(1).unwrap().starts_with("\"'=1+1\","), "{csv}");
+
     // Where none can be read, no folder is left.
     let (code, _, err) = lossmith(&["predict", "embedding", "--model", &run, &broken, "--out", &path("nothing")]);
     assert!(code == 2 && err.contains("none of the 1 images could be read"), "{err}");

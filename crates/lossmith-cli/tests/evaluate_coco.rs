@@ -50,11 +50,6 @@ fn faults_name_file_and_record() {
             "dt.json, result 0: its image_id 2 is not among the 1 images",
         ),
         (
-            r#"{"image_id": 1, "category_id": 4, "score": 1, "bbox": [1, 1, 2, 2]}"#,
-            "bbox",
-            "dt.json, result 0: its category_id 4 is not among the 1 categories",
-        ),
-        (
             r#"{"image_id": 1, "category_id": 3, "score": 1, "segmentation": {"size": [6, 8], "counts": "52"}}"#,
             "segm",
             "dt.json, result 0: the counts add up to 7 pixels, expected 6 x 8 = 48",

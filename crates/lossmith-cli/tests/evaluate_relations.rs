@@ -144,7 +144,7 @@ type Fault = fn(&mut Value, &mut Vec<Value>);
 
 #[test]
 fn what_is_wrong_is_named() {
-    let cases: [(&str, Fault); 15] = [
+    let cases: [(&str, Fault); 14] = [
         ("image a: box 1 is [44.0, 30.0, 30.0, 44.0]", |t, _| t["images"][0]["boxes"][1] = json!([44, 30, 30, 44])),
         ("image a: box 2 is [300.0, 30.0, 310.0, 44.0], outside of the image", |t, _| {
             t["images"][0]["boxes"][2] = json!([300, 30, 310, 44]);
@@ -156,12 +156,11 @@ fn what_is_wrong_is_named() {
         ("image a: relation 0: there is no box 9", |t, _| t["images"][0]["relations"][0]["object"] = json!(9)),
         ("relation 0: subject and object are the same box", |t, _| t["images"][0]["relations"][0]["object"] = json!(0)),
         ("image a: it is there twice", |t, _| t["images"][1]["image"] = json!("a")),
-        ("line 1: image a, predicates of pair 1: the probabilities add up to 1.6000", |_, p| {
-            p[0]["predicates"][1][0] = json!(0.7);
-        }),
         ("line 1: no prediction", |_, p| p[0]["predicates"][1][0] = json!("NaN")),
         ("line 2: image b: rows of 2 predicate scores, expected 3", |_, p| p[1]["predicates"] = json!([[0.5, 0.5]])),
-        ("line 1: image a: pair 1: [0, 1] is there twice", |_, p| p[0]["pairs"][1] = json!([0, 1])),
+        ("line 1: no prediction: unknown field `boxs`, expected one of `image`, `boxes`", |_, p| {
+            p[0]["boxs"] = json!([])
+        }),
         ("line 1: image a: pair 2: there is no box 8", |_, p| p[0]["pairs"][2] = json!([0, 8])),
         ("line 1: image a: label 0 is 5, but there are 3 classes", |_, p| p[0]["labels"] = json!([5, 1, 1, 2])),
         ("line 2: image c is not in the truth", |_, p| p[1]["image"] = json!("c")),
@@ -184,4 +183,110 @@ fn what_is_wrong_is_named() {
     own[0]["pairs"][2] = json!([0, 0]);
     let (code, _, err) = Files::new(&truth(), &own).run(&["visual-genome"]);
     assert!(code == 2 && err.contains("pair 2: subject and object are the same box 0"), "{err}");
+}
+
+/// Scores are ranked: they need be no probabilities.
+#[test]
+fn scores_are_taken_as_scores() {
+    let figures =
+        |found: &[Value], arguments: &[&str]| Files::new(&truth(), found).json(arguments)["groups"]["all"].clone();
+    let plain = figures(&predictions(), &["visual-genome"]);
+    // Any rising function of them ranks as they do.
+    let changed = |change: fn(f64) -> f64| {
+        let mut found = predictions();
+        for row in found.iter_mut().flat_map(|p| p["predicates"].as_array_mut().unwrap()) {
+            row.as_array_mut().unwrap().iter_mut().for_each(|v| *v = json!(change(v.as_f64().unwrap())));
+        }
+        found
+    };
+    for change in [|p: f64| p / (1.0 + p), |p: f64| 20.0 * p, |p: f64| (p / (1.01 - p) + 1e-9).ln()] {
+        assert_eq!(figures(&changed(change), &["visual-genome"]), plain);
+    }
+    // A pair twice: the better row counts.
+    let mut twice = predictions();
+    twice[0]["pairs"].as_array_mut().unwrap().push(json!([0, 1]));
+    twice[0]["predicates"].as_array_mut().unwrap().push(json!([0.9, 0.0, 0.1]));
+    assert_eq!(figures(&twice, &["visual-genome"])["constraint"], plain["constraint"]);
+    assert_eq!(figures(&twice, &["vrd"])["hits"], json!([2, 2, 2]));
+    let (code, _, err) = Files::new(&truth(), &twice).run(&["vrd", "--task", "predicate"]);
+    assert!(
+        code == 2 && err.contains("pair 3: [0, 1] is there twice, expected one row of scores for each pair"),
+        "{err}"
+    );
+    // Two labels on a box, which are predicted: with either the pairs of both count.
+    let mut labels = predictions();
+    labels[0]["boxes"] = json!([[0, 0, 39, 79], [30, 30, 44, 44], [30, 30, 44, 44], [80, 40, 180, 90]]);
+    labels[0]["labels"] = json!([0, 2, 1, 2]);
+    let sgcls = figures(&labels, &["visual-genome", "--mode", "sgcls"]);
+    assert_eq!((&sgcls["constraint"]["hits"], &sgcls["annotated_pairs"]), (&json!([2, 2, 2]), &json!([1.0, 1.0, 1.0])));
+    let (code, _, err) = Files::new(&truth(), &labels).run(&["visual-genome"]);
+    assert!(code == 2 && err.contains("line 1: image a: label 1 is 2, but labels are given and it is 1"), "{err}");
+}
+
+#[test]
+fn a_list_is_as_good_as_lines_and_wrong_ones_may_be_left_out() {
+    let files = Files::new(&truth(), &predictions());
+    let lines = files.json(&["visual-genome"]);
+    fs::write(&files.predictions, format!("\u{feff}{}", Value::from(predictions()))).unwrap();
+    assert_eq!(files.json(&["visual-genome"]), lines);
+    fs::write(&files.truth, format!("\u{feff}{}", truth())).unwrap();
+    assert_eq!(files.json(&["visual-genome"]), lines);
+
+    let mut wrong = predictions();
+    wrong.extend([json!({"image": "c", "pairs": [], "predicates": []}), json!({"image": "b"}), wrong[0].clone()]);
+    fs::write(&files.predictions, Value::from(wrong).to_string()).unwrap();
+    let (code, _, err) = files.run(&["visual-genome"]);
+    assert!(code == 2 && err.contains("found.jsonl, entry 2: image c is not in the truth"), "{err}");
+    let (code, out, err) = files.run(&["visual-genome", "--json", "--skip-bad"]);
+    assert!(code == 0 && err.contains("3 predictions are wrong and left out; the first: "), "{err}");
+    assert!(err.contains("entry 2: image c is not in the truth"), "{err}");
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap(), lines);
+}
+
+#[test]
+fn the_help_shows_the_form_of_predictions() {
+    for protocol in ["visual-genome", "vrd", "openimages-vrd"] {
+        let output = Command::cargo_bin("lossmith").unwrap().args(["evaluate", protocol, "--help"]).output().unwrap();
+        let help = String::from_utf8(output.stdout).unwrap();
+        // The example is one: five lines, put together.
+        let at = help.find("{\"image\"").unwrap();
+        let line: Value = serde_json::from_str(&help[at..].lines().take(5).collect::<String>()).unwrap();
+        let mut truth = truth();
+        truth["images"][0]["image"] = json!("a.jpg");
+        let files = Files::new(&truth, &[line]);
+        let (code, _, err) = files.run(&["visual-genome", "--mode", "sgdet"]);
+        assert!(code == 0, "{err}");
+        assert!(help.contains("from 1 in VG-SGG.h5") && help.contains("Predicates count from 1 everywhere"), "{help}");
+    }
+}
+
+#[test]
+fn unknown_names_of_open_images_are_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str, rows: &[&str], more: &str| {
+        let head = "ImageID,LabelName1,LabelName2,XMin1,XMax1,YMin1,YMax1,XMin2,XMax2,YMin2,YMax2,RelationshipLabel";
+        let path = folder.path().join(name);
+        fs::write(&path, format!("{head}{more}\n{}\n", rows.join("\n"))).unwrap();
+        path
+    };
+    const AT: &str = "0.1,0.5,0.2,0.6,0.3,0.4,0.3,0.5";
+    let truth = put("truth.csv", &[&format!("a,/m/1,/m/2,{AT},holds")], "");
+    let run = |row: &str, arguments: &[&str]| {
+        let found = put("found.csv", &[&format!("a,/m/1,/m/2,{AT},holds,0.9"), row], ",Score");
+        let mut command = Command::cargo_bin("lossmith").unwrap();
+        command.args(["evaluate", "openimages-vrd", "--json", "--truth"]).arg(&truth).arg("--predictions").arg(found);
+        let output = command.args(arguments).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    for (row, wanted) in [
+        (format!("b,/m/1,/m/2,{AT},holds,0.5"), "line 3: image 'b' is none of the truth's: it has a"),
+        (format!("a,Person,/m/2,{AT},holds,0.5"), "line 3: class 'Person' is none of the truth's: it has /m/1, /m/2"),
+        (format!("a,/m/1,/m/2,{AT},Holds,0.5"), "line 3: predicate 'Holds' is none of the truth's: it has holds"),
+    ] {
+        let (code, err) = run(&row, &[]);
+        assert!(code == 2 && err.contains(wanted) && err.contains("found.csv"), "{err}");
+        let (code, err) = run(&row, &["--skip-bad"]);
+        assert!(code == 0 && err.contains("1 rows are wrong or name what the truth does not have"), "{err}");
+        assert!(err.contains(wanted), "{err}");
+    }
 }

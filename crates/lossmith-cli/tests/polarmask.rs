@@ -74,6 +74,13 @@ fn train_predict_and_evaluate() {
     assert!(Path::new(&path("found/000096_overlay.png")).is_file());
     assert!(Path::new(&path("found/000096_label.png")).is_file());
 
+    // Where none can be read, no folder is left.
+    fs::write(path("broken.png"), b"no picture").unwrap();
+    let (code, _, err) =
+        lossmith(&["predict", "polarmask", "--model", &run, &path("broken.png"), "--out", &path("nothing")]);
+    assert!(code == 2 && err.contains("none of the 1 images could be read"), "{err}");
+    assert!(!Path::new(&path("nothing")).exists());
+
     // What training reported is what evaluation finds.
     let results = path("found/results.json");
     let (code, figures, err) = lossmith(&["evaluate", "coco", "--truth", &truth, "--predictions", &results, "--json"]);

@@ -128,7 +128,7 @@ fn losses_are_compared_in_pairs_and_a_stopped_comparison_goes_on() {
 #[test]
 fn a_loss_that_diverges_is_an_outcome_of_a_comparison() {
     let folder = tempfile::tempdir().unwrap();
-    let losses = "l0, graphical-contrastive(margin=\"log(p - 2)\")";
+    let losses = "l0, graphical-contrastive(margin=\"exp(99*n)/p\")";
     let compare = ["compare", "reldn", "--losses", losses, "--seeds", "2", "--epochs", "2", "--json"];
     let small = ["--set", "data.train=10", "--set", "data.test=5"];
     let found = parsed(&comparison::goes_on(&[&compare[..], &small].concat(), &[], folder.path()));

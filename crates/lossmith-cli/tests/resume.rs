@@ -154,18 +154,18 @@ fn reldn() {
 #[test]
 fn reproduce() {
     let folder = tempfile::tempdir().unwrap();
-    let (code, said) = lossmith(folder.path(), &["reproduce", "glo/fig6", "--out", "run"]);
+    let (code, said) = lossmith(folder.path(), &["reproduce", "discriminative/toy", "--out", "run"]);
     assert_eq!(code, 0, "{said}");
-    let resume = ["reproduce", "glo/fig6", "--resume", "run"];
+    let resume = ["reproduce", "discriminative/toy", "--resume", "run"];
     assert_eq!(lossmith(folder.path(), &resume).0, 0);
-    let (code, said) = lossmith(folder.path(), &["reproduce", "discriminative/toy", "--resume", "run"]);
-    assert!(code == 2 && said.contains("this is a run of `reproduce glo/fig6`"), "{said}");
+    let (code, said) = lossmith(folder.path(), &["reproduce", "glo/fig2", "--resume", "run"]);
+    assert!(code == 2 && said.contains("this is a run of `reproduce discriminative/toy`"), "{said}");
     let recipe = folder.path().join("run/recipe.toml");
     let text = fs::read_to_string(&recipe).unwrap();
-    fs::write(&recipe, format!("{text}\nmore = 1\n")).unwrap();
+    fs::write(&recipe, format!("more = 1\n{text}")).unwrap();
     let (code, said) = lossmith(folder.path(), &resume);
     assert!(code == 2 && said.contains("this recipe is not the run's") && said.contains("more = 1"), "{said}");
-    let refused = ["reproduce", "glo/fig6", "--set", "train.steps=0", "--out", "other"];
+    let refused = ["reproduce", "glo/fig2", "--set", "train.steps=0", "--out", "other"];
     assert_eq!(lossmith(folder.path(), &refused).0, 2);
     assert!(!folder.path().join("other").exists(), "a refused recipe leaves no folder");
 }

@@ -105,7 +105,11 @@ fn precisions_are_not_mixed() {
     search(folder, "exact", &["--cache", "known.json"]);
     let begun =
         |run: &str| -> Value { serde_json::from_slice(&fs::read(folder.join(run).join("run.json")).unwrap()).unwrap() };
-    assert_eq!(begun("exact")["arithmetic"], "f32");
+    let arithmetic = lossmith_nets::Precision::F32.arithmetic();
+    assert_eq!(begun("exact")["arithmetic"], arithmetic.as_str());
+    assert!(arithmetic.starts_with("f32 by ") && arithmetic.ends_with(')'), "{arithmetic}");
+    // It is named to whoever reads the page.
+    assert!(fs::read_to_string(folder.join("exact/report.html")).unwrap().contains(&arithmetic));
     // What f32 found out says nothing about bf16, whether or not this processor has it; what bf16 found out does.
     assert_eq!(carried(&search(folder, "rounded", &in_bf16)), 0);
     assert!(carried(&search(folder, "again", &in_bf16)) > 0);
@@ -113,12 +117,15 @@ fn precisions_are_not_mixed() {
     assert!(recipe.contains("precision = \"bf16\""), "{recipe}");
 
     // A run that began on another kind of processor does not go on here.
-    let mut other = begun("rounded");
-    other["arithmetic"] = "bf16 products by something else".into();
-    fs::write(folder.join("rounded/run.json"), other.to_string()).unwrap();
-    let output = lossmith(folder, &["search", "classifier", "--resume", "rounded"]);
-    let message = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.code() == Some(2) && message.contains("by something else"), "{message}");
+    for (run, elsewhere) in [("rounded", "bf16 products by something else"), ("exact", "f32 by AVX2 (00000000)")] {
+        let mut other = begun(run);
+        other["arithmetic"] = elsewhere.into();
+        fs::write(folder.join(run).join("run.json"), other.to_string()).unwrap();
+        let output = lossmith(folder, &["search", "classifier", "--resume", run]);
+        let message = String::from_utf8(output.stderr).unwrap();
+        let names_both = message.contains(elsewhere) && message.contains(&arithmetic);
+        assert!(output.status.code() == Some(2) && names_both, "{message}");
+    }
 }
 
 #[test]

@@ -95,13 +95,22 @@ fn both_models_go_from_the_file_to_a_score() {
     assert!(code == 0 && out.contains("glass is true"), "{out}{err}");
 }
 
+/// Fewer images than are published for validation are all trained on; the file with attributes finds its dictionary.
 #[test]
-fn a_file_of_validation_images_alone_is_refused() {
+fn a_small_file_with_attributes_is_trained_on() {
     let place = tempfile::tempdir().unwrap();
     write(place.path(), 20);
-    for task in ["cmat", "reldn"] {
-        let (code, _, err) = lossmith(place.path(), &["train", task, "--data", "VG-SGG.h5", "--out", "run"]);
-        assert!(code == 2 && err.contains("VG-SGG.h5: has 20 training images with relations"), "{err}");
-        assert!(!place.path().join("run").exists());
+    for (from, to) in [("VG-SGG.h5", "VG-SGG-with-attri.h5"), ("VG-SGG-dicts.json", "VG-SGG-dicts-with-attri.json")] {
+        fs::rename(place.path().join(from), place.path().join(to)).unwrap();
     }
+    let (code, out, err) = lossmith(place.path(), &["data", "info", "VG-SGG-with-attri.h5"]);
+    assert!(code == 0 && out.contains("20 images, 20 with relations"), "{out}{err}");
+    let train = ["train", "reldn", "--data", "VG-SGG-with-attri.h5", "--epochs", "1", "--out", "run"];
+    let (code, _, err) = lossmith(place.path(), &train);
+    assert_eq!(code, 0, "{err}");
+    fs::remove_file(place.path().join("VG-SGG-dicts-with-attri.json")).unwrap();
+    let (code, _, err) = lossmith(place.path(), &["data", "info", "VG-SGG-with-attri.h5"]);
+    let wanted =
+        "VG-SGG-with-attri.h5: there is no dictionary of its classes beside it: expected VG-SGG-dicts-with-attri.json";
+    assert!(code == 2 && err.contains(wanted), "{err}");
 }

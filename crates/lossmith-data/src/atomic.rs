@@ -1,15 +1,22 @@
-//! Files that appear whole or not at all.
+//! Files and folders that appear whole or not at all.
 //!
 //! The bytes go to a hidden temporary file in the same folder, reach the disk, and only then get their name, in one step
-//! of the file system. Whatever stops the program in between, a reader never meets a half-written file.
+//! of the file system. Whatever stops the program in between, a reader never meets a half-written file. What a killed
+//! program leaves behind is removed by the next that writes into the same folder: a temporary file is locked as long as
+//! somebody writes it.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
-use tempfile::{Builder, NamedTempFile};
+use tempfile::{Builder, NamedTempFile, TempDir};
 
 use crate::{DataError, Result};
+
+const PREFIX: &str = ".lossmith-";
+const SUFFIX: &str = ".part";
 
 /// Writes a new file.
 ///
@@ -28,7 +35,7 @@ pub fn write_with(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<(
     if path.symlink_metadata().is_ok() {
         return Err(DataError::Exists(path.to_owned()));
     }
-    let temporary = fill_temporary(path, fill)?;
+    let (temporary, _lock) = fill_temporary(path, fill)?;
     temporary.persist_noclobber(path).map_err(|e| match e.error.kind() {
         io::ErrorKind::AlreadyExists => DataError::Exists(path.to_owned()),
         _ => DataError::io(path, "write")(e.error),
@@ -43,7 +50,7 @@ pub fn write_with(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<(
 /// # Errors
 /// The system's refusal; the old file then stays as it was.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let temporary = fill_temporary(path, |out| out.write_all(bytes))?;
+    let (temporary, _lock) = fill_temporary(path, |out| out.write_all(bytes))?;
     temporary.persist(path).map_err(|e| DataError::io(path, "write")(e.error))?;
     settle(path);
     Ok(())
@@ -54,14 +61,20 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// [`DataError::Exists`] if it is there and holds something, or is no folder; the system's refusal.
 pub fn new_folder(path: &Path) -> Result<()> {
+    if check_new(path)? {
+        return Ok(());
+    }
+    fs::create_dir_all(path).map_err(DataError::io(path, "make the folder"))
+}
+
+/// Whether the folder is there, and empty.
+fn check_new(path: &Path) -> Result<bool> {
     match fs::read_dir(path) {
         Ok(mut entries) => match entries.next() {
-            None => Ok(()),
+            None => Ok(true),
             Some(_) => Err(DataError::Exists(path.to_owned())),
         },
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            fs::create_dir_all(path).map_err(DataError::io(path, "make the folder"))
-        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(_) if path.is_file() => Err(DataError::Exists(path.to_owned())),
         Err(e) => Err(DataError::io(path, "read the folder")(e)),
     }
@@ -72,38 +85,141 @@ pub fn new_folder(path: &Path) -> Result<()> {
 /// # Errors
 /// As [`new_folder`], and whatever `fill` returns.
 pub fn folder_with(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    // Makes the folders above it, and refuses a full one before anything is computed.
-    new_folder(path)?;
-    let refused = |e| DataError::io(path, "write")(e);
-    let mut builder = Builder::new();
-    builder.prefix(".").suffix(".part");
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
-    let temporary = builder.tempdir_in(folder_of(path)).map_err(refused)?;
-    if let Err(e) = fill(temporary.path()) {
-        // The empty folder goes as well; if it was there before, or is no longer empty, that is no loss.
-        let _ = fs::remove_dir(path);
-        return Err(e.within(temporary.path(), path));
-    }
-    // Not every system renames onto an empty folder.
-    fs::remove_dir(path).and_then(|()| fs::rename(temporary.path(), path)).map_err(refused)?;
-    settle(path);
-    Ok(())
+    let new = NewFolder::begin(path)?;
+    fill(new.path()).map_err(|e| new.known(e))?;
+    new.finish()
 }
 
-fn fill_temporary(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<NamedTempFile> {
+/// A folder on its way: filled under a hidden name, it gets its own by [`Self::finish`]. Without that nothing of it stays.
+pub struct NewFolder {
+    path: PathBuf,
+    temporary: Option<TempDir>,
+    _lock: Option<File>,
+    /// The folders above it that were made for it, the innermost first.
+    above: Vec<PathBuf>,
+}
+
+impl NewFolder {
+    /// Makes the folders above it, and refuses a full one before anything is computed.
+    ///
+    /// # Errors
+    /// As [`new_folder`].
+    pub fn begin(path: &Path) -> Result<Self> {
+        check_new(path)?;
+        let parent = folder_of(path);
+        let above: Vec<PathBuf> = parent
+            .ancestors()
+            .take_while(|folder| !folder.as_os_str().is_empty() && folder.symlink_metadata().is_err())
+            .map(Path::to_owned)
+            .collect();
+        let mut new = Self { path: path.to_owned(), temporary: None, _lock: None, above };
+        fs::create_dir_all(&parent).map_err(DataError::io(path, "make the folder"))?;
+        sweep_once(&parent);
+        let builder = builder(0o777);
+        let (temporary, lock) =
+            locked(|| builder.tempdir_in(&parent), TempDir::path).map_err(DataError::io(path, "write"))?;
+        (new.temporary, new._lock) = (Some(temporary), lock);
+        Ok(new)
+    }
+
+    /// Where to write.
+    pub fn path(&self) -> &Path {
+        self.temporary.as_ref().map_or(&self.path, TempDir::path)
+    }
+
+    /// The error with the name that the user knows.
+    pub fn known(&self, mut e: DataError) -> DataError {
+        e.rename(self.path(), &self.path);
+        e
+    }
+
+    /// Gives it its name.
+    ///
+    /// # Errors
+    /// The system's refusal, or somebody else was faster.
+    pub fn finish(mut self) -> Result<()> {
+        let Some(temporary) = self.temporary.take() else { return Ok(()) };
+        let refused = |e| DataError::io(&self.path, "write")(e);
+        // Not every system renames onto an empty folder.
+        if check_new(&self.path)? {
+            fs::remove_dir(&self.path).map_err(refused)?;
+        }
+        fs::rename(temporary.path(), &self.path).map_err(refused)?;
+        // It is no longer where it would be removed.
+        let _ = temporary.keep();
+        self.above.clear();
+        settle(&self.path);
+        Ok(())
+    }
+}
+
+impl Drop for NewFolder {
+    fn drop(&mut self) {
+        drop(self.temporary.take());
+        // Those that hold something by now stay.
+        self.above.iter().for_each(|folder| drop(fs::remove_dir(folder)));
+    }
+}
+
+/// A file on its way, and the lock that says so.
+type Temporary = (NamedTempFile, Option<File>);
+
+fn fill_temporary(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Temporary> {
     let refused = |e| DataError::io(path, "write")(e);
-    let mut builder = Builder::new();
-    builder.prefix(".").suffix(".part");
-    // Temporary files are private by default; this one becomes an ordinary file, for which the umask decides.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let temporary = builder.tempfile_in(folder_of(path)).map_err(refused)?;
+    let folder = folder_of(path);
+    sweep_once(&folder);
+    let builder = builder(0o666);
+    let (temporary, lock) = locked(|| builder.tempfile_in(&folder), NamedTempFile::path).map_err(refused)?;
     let mut out = BufWriter::with_capacity(1 << 16, temporary.as_file());
     fill(&mut out).and_then(|()| out.flush()).map_err(refused)?;
     drop(out);
     temporary.as_file().sync_all().map_err(refused)?;
-    Ok(temporary)
+    Ok((temporary, lock))
+}
+
+/// Temporary files are private by default; these become ordinary ones, for which the umask decides.
+fn builder(mode: u32) -> Builder<'static, 'static> {
+    let mut builder = Builder::new();
+    builder.prefix(PREFIX).suffix(SUFFIX);
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
+    #[cfg(not(unix))]
+    let _ = mode;
+    builder
+}
+
+/// A temporary file or folder and its lock. A file system without locks has none, and is not swept either.
+fn locked<T>(make: impl Fn() -> io::Result<T>, path: impl Fn(&T) -> &Path) -> io::Result<(T, Option<File>)> {
+    loop {
+        let made = make()?;
+        let lock = File::open(path(&made)).and_then(|file| file.lock().map(|()| file)).ok();
+        // Somebody who sweeps may have been between the two.
+        if path(&made).symlink_metadata().is_ok() {
+            return Ok((made, lock));
+        }
+    }
+}
+
+/// Removes what killed programs have left in a folder, once for each folder and process.
+fn sweep_once(folder: &Path) {
+    static SWEPT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    if SWEPT.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_owned()) {
+        sweep(folder);
+    }
+}
+
+fn sweep(folder: &Path) {
+    let ours = |name: &str| name.starts_with(PREFIX) && name.ends_with(SUFFIX);
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.filter_map(io::Result::ok).filter(|e| e.file_name().to_str().is_some_and(ours)) {
+        let (path, kind) = (entry.path(), entry.file_type());
+        let Ok(kind) = kind else { continue };
+        // Links, pipes and the like are not ours.
+        let Some(file) = (kind.is_dir() || kind.is_file()).then(|| File::open(&path).ok()).flatten() else { continue };
+        if file.try_lock().is_ok() {
+            let _ = if kind.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        }
+    }
 }
 
 fn folder_of(path: &Path) -> PathBuf {
@@ -206,6 +322,41 @@ mod tests {
         let expected = format!("{}: cannot write: the disk is full", failed.join("y").display());
         assert_eq!(result.unwrap_err().to_string(), expected);
         assert_eq!(names(folder.path()), ["a"]);
+    }
+
+    #[test]
+    fn what_a_killed_program_left_is_removed_and_what_another_writes_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        write(&at(".lossmith-left.part"), b"x").unwrap();
+        new_folder(&at(".lossmith-folder.part/b")).unwrap();
+        write(&at(".other.part"), b"x").unwrap();
+        let new = NewFolder::begin(&at("new")).unwrap();
+        write(&new.path().join("a"), b"a").unwrap();
+        // Another process would come here with its first file.
+        sweep(folder.path());
+        write_with(&at("file"), |out| {
+            sweep(folder.path());
+            out.write_all(b"whole")
+        })
+        .unwrap();
+        new.finish().unwrap();
+        assert_eq!(names(folder.path()), [".other.part", "file", "new"]);
+        assert_eq!((names(&at("new")), fs::read(at("file")).unwrap()), (vec!["a".to_owned()], b"whole".to_vec()));
+    }
+
+    #[test]
+    fn a_folder_that_was_given_up_leaves_nothing_not_even_those_above_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let new = NewFolder::begin(&folder.path().join("a/b/c")).unwrap();
+        write(&new.path().join("x"), b"x").unwrap();
+        drop(new);
+        assert!(names(folder.path()).is_empty());
+        // One that was there and empty stays.
+        let there = folder.path().join("there");
+        fs::create_dir(&there).unwrap();
+        drop(NewFolder::begin(&there).unwrap());
+        assert_eq!(names(folder.path()), ["there"]);
     }
 
     #[cfg(unix)]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::classification::{Classification, LabelledImages, Shape};
 use crate::source::Source;
-use crate::{DataError, Result};
+use crate::{DataError, Result, limits};
 
 /// The classes, in the order of their labels.
 pub const CLASSES: [&str; 10] =
@@ -71,14 +71,20 @@ fn read_archive(path: &Path) -> Result<Classification> {
     let mut source = Source::open(path)?;
     let (mut train, mut test) = (Rows::default(), Rows::default());
     let mut archive = tar::Archive::new(&mut source);
-    let damaged =
-        |e: std::io::Error| DataError::content(path, format!("the archive cannot be read ({e}); fetch it again"));
+    let damaged = |e: std::io::Error| match e.kind() {
+        std::io::ErrorKind::FileTooLarge => DataError::content(path, limits::exceeded()),
+        _ => DataError::content(path, format!("the archive cannot be read ({e}); fetch it again")),
+    };
     // The published archive holds the batches in no particular order.
     let mut batches = Vec::new();
     for entry in archive.entries().map_err(damaged)? {
         let mut entry = entry.map_err(damaged)?;
         let name = entry.path().ok().and_then(|p| Some(p.file_name()?.to_str()?.to_owned())).unwrap_or_default();
         if is_train(&name) || is_test(&name) {
+            // Its holes would be read as zeros that nobody has written.
+            if entry.header().entry_type().is_gnu_sparse() {
+                return Err(DataError::content(&path.join(name), "it is packed as a sparse file, which no batch is"));
+            }
             let mut bytes = Vec::new();
             entry.by_ref().take((MOST_ROWS * ROW + 1) as u64).read_to_end(&mut bytes).map_err(damaged)?;
             batches.push((name, bytes));

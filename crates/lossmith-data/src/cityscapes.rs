@@ -3,11 +3,11 @@
 //! A line of a prediction file is `MASK CLASS CONFIDENCE`: the path of a mask relative to the file, the id of a class, a
 //! number. Which file belongs to which image is told by the name: both begin with `CITY_SEQUENCE_FRAME`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::label_images::every_file;
-use crate::{DataError, Result};
+use crate::label_images::{decode, every_file};
+use crate::picture_file::Pixels;
+use crate::{DataError, Result, whole_text};
 
 /// How the name of a picture of true instances ends.
 const TRUTH: &str = "_gtFine_instanceIds.png";
@@ -67,12 +67,37 @@ fn name(path: &Path) -> &str {
     path.file_name().and_then(|n| n.to_str()).unwrap_or_default()
 }
 
+/// A mask as one byte for each pixel, 1 where the picture is not black. Its numbers are taken as they are: 16 bits stay 16 bits.
+///
+/// # Errors
+/// No readable picture, one of another size than the truth (width, height), or one that is black but for its transparency.
+pub fn read_mask(path: &Path, size: (usize, usize)) -> Result<Vec<u8>> {
+    let image = decode(path, Pixels::Stored)?;
+    let found = (image.width() as usize, image.height() as usize);
+    if found != size {
+        let ((width, height), (w, h)) = (found, size);
+        let message = format!("it is {width} x {height} pixels, but the image of its true instances {w} x {h}");
+        return Err(DataError::content(path, message));
+    }
+    let alpha = image.color().has_alpha();
+    let pixels = image.into_rgba16().into_raw();
+    let (pixels, _) = pixels.as_chunks::<4>();
+    let mask: Vec<u8> = pixels.iter().map(|[r, g, b, _]| u8::from(*r | *g | *b != 0)).collect();
+    if alpha && !mask.contains(&1) && pixels.iter().any(|p| p[3] != pixels[0][3]) {
+        return Err(DataError::content(
+            path,
+            "it is all black, and only its transparency is not: expected a mask in grey",
+        ));
+    }
+    Ok(mask)
+}
+
 /// Reads a list of predictions below the folder `root`, outside of which no mask may lie.
 ///
 /// # Errors
 /// A line that is not as it should be, named by its number.
 pub fn read_predictions(list: &Path, root: &Path) -> Result<Vec<Predicted>> {
-    let text = fs::read_to_string(list).map_err(DataError::io(list, "read"))?;
+    let text = whole_text(list)?;
     let root = root.canonicalize().map_err(DataError::io(root, "read the folder"))?;
     let mut found: Vec<Predicted> = Vec::new();
     for (at, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
@@ -102,7 +127,37 @@ pub fn read_predictions(list: &Path, root: &Path) -> Result<Vec<Predicted>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use image::{DynamicImage, GrayImage, ImageBuffer, Luma, Rgba, RgbaImage};
+
     use super::*;
+
+    #[test]
+    fn masks_are_numbers_and_no_photographs() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = |image: DynamicImage, size| {
+            let path = folder.path().join("m.png");
+            image.save(&path).unwrap();
+            read_mask(&path, size).map_err(|e| e.to_string())
+        };
+        let inside = |x: u32, y: u32| x == 2 && y == 0;
+        for value in [1u16, 100, 255, 256, 65535] {
+            let mask: ImageBuffer<Luma<u16>, Vec<u16>> =
+                ImageBuffer::from_fn(3, 2, |x, y| Luma([if inside(x, y) { value } else { 0 }]));
+            assert_eq!(read(mask.into(), (3, 2)).unwrap(), [0, 0, 1, 0, 0, 0], "{value}");
+        }
+        let eight = GrayImage::from_fn(3, 2, |x, y| Luma([u8::from(inside(x, y))]));
+        assert_eq!(read(eight.clone().into(), (3, 2)).unwrap(), [0, 0, 1, 0, 0, 0]);
+        // As many pixels, but turned or cut otherwise.
+        for size in [(2, 3), (6, 1)] {
+            let error = read(eight.clone().into(), size).unwrap_err();
+            assert!(error.contains("m.png: it is 3 x 2 pixels, but the image of its true instances"), "{error}");
+        }
+        let clear = RgbaImage::from_fn(3, 2, |x, y| Rgba([0, 0, 0, if inside(x, y) { 255 } else { 0 }]));
+        assert!(read(clear.into(), (3, 2)).unwrap_err().contains("only its transparency is not"));
+        assert_eq!(read(RgbaImage::new(3, 2).into(), (3, 2)).unwrap(), [0; 6]);
+    }
 
     #[test]
     fn images_and_their_lists_are_paired_by_name() {
@@ -128,6 +183,8 @@ mod tests {
             fs::write(&images[0].prediction, text).unwrap();
             assert!(read().unwrap_err().to_string().contains(part), "{text}");
         }
+        fs::write(&images[0].prediction, "\u{feff}m.png 26 0.5\r\n").unwrap();
+        assert_eq!(read().unwrap()[0].class, 26);
         fs::write(predictions.join("ulm_000001_000019_b.txt"), "").unwrap();
         assert!(error().contains("are predictions for ulm_000001_000019"));
     }

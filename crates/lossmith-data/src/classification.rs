@@ -173,6 +173,19 @@ pub struct Split {
 }
 
 impl Classification {
+    /// How many images are set apart for the test where the data set has no such part, and how many are left.
+    fn available(&self) -> (usize, usize) {
+        let all = self.train.len();
+        let testing = if self.test.is_some() { 0 } else { all / 6 };
+        (testing, all - testing)
+    }
+
+    /// The number of validation images that is asked for, or a sixth of what there is where that is not more.
+    pub fn fitting_validation(&self, asked: usize) -> usize {
+        let (_, available) = self.available();
+        if asked < available { asked } else { (available / 6).max(1) }
+    }
+
     /// Shuffles by the seed and sets the last `validation` training images apart. Where the data set has no test part, a
     /// sixth of the images is set apart for it first, the share that MNIST and CIFAR-10 have as well.
     ///
@@ -181,8 +194,7 @@ impl Classification {
     pub fn split(&self, validation: usize, seed: u64) -> Result<Split> {
         let mut order: Vec<usize> = (0..self.train.len()).collect();
         order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-        let testing = if self.test.is_some() { 0 } else { order.len() / 6 };
-        let available = order.len() - testing;
+        let (testing, available) = self.available();
         if validation == 0 || validation >= available || (self.test.is_none() && testing == 0) {
             let message =
                 format!("validation of {validation} out of {available} images: expected 1 to one less than them");
@@ -241,6 +253,22 @@ mod tests {
         assert_eq!(seen, (0..60).collect::<Vec<u8>>());
         assert_eq!(data.split(10, 7).unwrap(), split);
         assert_ne!(data.split(10, 8).unwrap(), split);
+    }
+
+    #[test]
+    fn a_validation_part_fits_the_data() {
+        for (test, asked, fitting) in [
+            (None, 10, 10),
+            (None, 49, 49),
+            (None, 50, 8),
+            (None, 5_000, 8),
+            (Some(sample(5)), 59, 59),
+            (Some(sample(5)), 60, 10),
+        ] {
+            let data = Classification { classes: numbered(3), train: sample(60), test };
+            assert_eq!(data.fitting_validation(asked), fitting);
+            assert_eq!(data.split(fitting, 1).unwrap().validation.len(), fitting);
+        }
     }
 
     #[test]

@@ -57,7 +57,13 @@ impl DataError {
     /// For `map_err`: the system refused `action` on `path`.
     pub fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |cause| Self::Io { path, action, cause }
+        move |cause| match cause.kind() {
+            // The system means the path itself as well as a part of it.
+            io::ErrorKind::NotADirectory if path.is_file() => {
+                Self::Content { path, message: "it is a file: expected a folder".to_owned() }
+            }
+            _ => Self::Io { path, action, cause },
+        }
     }
 
     /// The file holds something wrong.
@@ -70,15 +76,14 @@ impl DataError {
         Self::Record { path: path.to_owned(), record: record.into(), message: message.into() }
     }
 
-    /// The same error with the path that the user knows in the place of a temporary one.
-    pub(crate) fn within(mut self, temporary: &Path, known: &Path) -> Self {
+    /// Puts the path that the user knows in the place of a temporary one.
+    pub fn rename(&mut self, temporary: &Path, known: &Path) {
         if let Self::Io { path, .. } | Self::Content { path, .. } | Self::Record { path, .. } | Self::Exists(path) =
-            &mut self
+            self
             && let Ok(rest) = path.strip_prefix(temporary)
         {
             *path = known.join(rest);
         }
-        self
     }
 
     /// The caller gave a wrong value.
@@ -110,6 +115,12 @@ mod tests {
         let path = Path::new("a/labels.gz");
         let full = DataError::io(path, "write")(io::ErrorKind::StorageFull.into());
         assert_eq!(full.to_string(), "a/labels.gz: cannot write: the disk is full");
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("plain");
+        std::fs::write(&file, "").unwrap();
+        let error = |of: &Path| DataError::io(of, "read the folder")(std::fs::read_dir(of).unwrap_err()).to_string();
+        assert!(error(&file).ends_with("plain: it is a file: expected a folder"), "{}", error(&file));
+        assert!(error(&file.join("a")).ends_with("cannot read the folder: a part of the path is no folder"));
         let label = DataError::record(path, "label 3", "12 is no class: expected 0 to 9");
         assert_eq!(label.to_string(), "a/labels.gz, label 3: 12 is no class: expected 0 to 9");
     }

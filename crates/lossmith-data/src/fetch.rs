@@ -1,18 +1,20 @@
 //! Downloads of the public data sets, with checksum, mirrors, progress and resume.
 //!
 //! A file is fetched into `NAME.part` beside its place, goes on from there if it was cut, and gets its name only when its
-//! SHA-256 is the published one. The checksums are those of the files as their authors publish them.
+//! SHA-256 is the published one. The checksums are those of the files as their authors publish them. Of several programs
+//! that fetch the same file at once one downloads, the others wait for it.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use ureq::Agent;
 use ureq::http::{Response, StatusCode, header};
 
 use crate::folder::CLASSES;
+use crate::source::open_regular;
 use crate::{DataError, Result, atomic, cifar};
 
 /// A file as its authors publish it.
@@ -116,6 +118,20 @@ pub const DATA_SETS: &[DataSet] = &[
 /// How often a mirror that drops the connection is asked to go on, as long as every answer brings something.
 const RESUMES: usize = 20;
 
+/// What a mirror must send to be waited for.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// In each of these times ...
+    time: Duration,
+    /// ... so many bytes.
+    bytes: u64,
+}
+
+const PATIENCE: Patience = Patience { time: Duration::from_secs(60), bytes: 60 * 1024 };
+
+/// How often somebody who waits for another's download looks.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// How far a download is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress<'a> {
@@ -146,23 +162,37 @@ impl DataSet {
     /// No mirror has a file or sends what was published; a file of this name that is another one; the system's refusal.
     /// What was fetched stays, and the same call goes on from there.
     pub fn fetch(&self, mirrors: &[String], folder: &Path, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+        self.fetch_with(PATIENCE, mirrors, folder, progress)
+    }
+
+    fn fetch_with(
+        &self,
+        patience: Patience,
+        mirrors: &[String],
+        folder: &Path,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<()> {
         fs::create_dir_all(folder).map_err(DataError::io(folder, "make the folder"))?;
         for remote in self.files {
-            Download { remote, folder, agent: agent() }.run(mirrors, progress)?;
+            Download { remote, folder, patience, agent: agent(patience) }.run(mirrors, progress)?;
         }
         let classes = folder.join(CLASSES);
         if self.classes.is_empty() || classes.exists() {
             return Ok(());
         }
-        atomic::write(&classes, (self.classes.join("\n") + "\n").as_bytes())
+        match atomic::write(&classes, (self.classes.join("\n") + "\n").as_bytes()) {
+            // Somebody who fetches the same was faster.
+            Err(DataError::Exists(_)) => Ok(()),
+            written => written,
+        }
     }
 }
 
-fn agent() -> Agent {
+fn agent(patience: Patience) -> Agent {
     Agent::config_builder()
         .timeout_connect(Some(Duration::from_secs(20)))
-        .timeout_recv_response(Some(Duration::from_secs(60)))
-        .timeout_per_read(Some(Duration::from_secs(60)))
+        .timeout_recv_response(Some(patience.time))
+        .timeout_per_read(Some(patience.time))
         // The files are packed themselves; a server that packs them again would break ranges and checksum.
         .accept_encoding("identity")
         .http_status_as_error(false)
@@ -174,31 +204,59 @@ fn agent() -> Agent {
 struct Download<'a> {
     remote: &'a Remote,
     folder: &'a Path,
+    patience: Patience,
     agent: Agent,
 }
 
 impl Download<'_> {
     fn run(&self, mirrors: &[String], progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
         let Remote { name, bytes, sha256 } = *self.remote;
-        let (path, part) = (self.folder.join(name), self.folder.join(format!("{name}.part")));
-        if path.exists() {
-            return match hash(&path)? {
-                found if found == sha256 => {
-                    progress(Progress { file: name, done: bytes, total: bytes });
-                    Ok(())
+        let (path, beside) = (self.folder.join(name), self.folder.join(format!("{name}.part")));
+        let part = loop {
+            if path.exists() {
+                return match hash(open_regular(&path)?.0, &path)? {
+                    found if found == sha256 => {
+                        progress(Progress { file: name, done: bytes, total: bytes });
+                        Ok(())
+                    }
+                    found => {
+                        let message =
+                            format!("it is not the published file (SHA-256 {found}, expected {sha256}); move it away");
+                        Err(DataError::content(&path, message))
+                    }
+                };
+            }
+            match Part::open(&beside)? {
+                Some(part) => break part,
+                None => {
+                    let done = beside.metadata().map_or(0, |about| about.len());
+                    progress(Progress { file: name, done: done.min(bytes), total: bytes });
+                    std::thread::sleep(LOOK);
                 }
-                found => {
-                    let message =
-                        format!("it is not the published file (SHA-256 {found}, expected {sha256}); move it away");
-                    Err(DataError::content(&path, message))
-                }
-            };
+            }
+        };
+        let fetched = self.from_mirrors(mirrors, &part, progress);
+        let published = fetched.and_then(|()| publish(&part.path, &path));
+        // Nothing came: an empty part would only be in the way.
+        if part.length() == 0 {
+            let _ = fs::remove_file(&part.path);
         }
+        published
+    }
+
+    fn from_mirrors(&self, mirrors: &[String], part: &Part, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+        let name = self.remote.name;
         let mut failures = Vec::new();
         for mirror in mirrors {
             let url = format!("{}/{name}", mirror.trim_end_matches('/'));
-            match self.ask_mirror(&url, &part, progress) {
-                Ok(()) => return publish(&part, &path),
+            let begun = part.length();
+            let mut asked = self.ask_mirror(&url, part, progress);
+            // What went wrong may be in what another mirror, or an earlier call, had sent.
+            if begun > 0 && part.length() == 0 && matches!(asked, Err(DataError::Download { .. })) {
+                asked = self.ask_mirror(&url, part, progress);
+            }
+            match asked {
+                Ok(()) => return Ok(()),
                 Err(failure @ DataError::Download { .. }) => failures.push(failure.to_string()),
                 // The disk, not the mirror: another mirror would not help.
                 Err(refused) => return Err(refused),
@@ -209,38 +267,47 @@ impl Download<'_> {
     }
 
     /// Asks one mirror, again from where it stopped as long as that brings something.
-    fn ask_mirror(&self, url: &str, part: &Path, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+    fn ask_mirror(&self, url: &str, part: &Part, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
         let mut last = None;
         for _ in 0..RESUMES {
-            let before = length(part);
+            let before = part.length();
             if before < self.remote.bytes {
                 last = self.request(url, part, before, progress).err();
             }
-            if length(part) >= self.remote.bytes {
+            if part.length() >= self.remote.bytes {
                 return self.verify(url, part);
             }
-            if let Some(refused @ DataError::Io { .. }) = last {
-                return Err(refused);
-            }
-            if length(part) <= before {
-                break;
+            match last {
+                Some(Failure::Stalled(failure)) => return Err(failure),
+                Some(Failure::Other(refused @ DataError::Io { .. })) => return Err(refused),
+                _ if part.length() <= before => break,
+                _ => {}
             }
         }
-        let (done, total) = (length(part), self.remote.bytes);
-        Err(last.unwrap_or_else(|| failed(url, format!("the connection ended after {done} of {total} bytes"))))
+        let (done, total) = (part.length(), self.remote.bytes);
+        Err(match last {
+            Some(Failure::Stalled(failure) | Failure::Other(failure)) => failure,
+            None => failed(url, format!("the connection ended after {done} of {total} bytes")),
+        })
     }
 
-    fn verify(&self, url: &str, part: &Path) -> Result<()> {
-        let (found, expected) = (hash(part)?, self.remote.sha256);
-        if found == expected && length(part) == self.remote.bytes {
+    fn verify(&self, url: &str, part: &Part) -> Result<()> {
+        let (found, expected) = (part.hash()?, self.remote.sha256);
+        if found == expected && part.length() == self.remote.bytes {
             return Ok(());
         }
-        fs::remove_file(part).map_err(DataError::io(part, "remove"))?;
+        part.cut(0)?;
         Err(failed(url, format!("it sent another file: SHA-256 {found}, expected {expected}")))
     }
 
     /// One request; appends to the part what comes.
-    fn request(&self, url: &str, part: &Path, start: u64, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+    fn request(
+        &self,
+        url: &str,
+        part: &Part,
+        start: u64,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> std::result::Result<(), Failure> {
         let mut request = self.agent.get(url);
         if start > 0 {
             request = request.header(header::RANGE, format!("bytes={start}-"));
@@ -249,24 +316,46 @@ impl Download<'_> {
         let start = match response.status() {
             StatusCode::OK => 0,
             StatusCode::PARTIAL_CONTENT if starts_at(&response, start) => start,
-            status => return Err(failed(url, format!("the server answered {status}"))),
+            status => return Err(failed(url, format!("the server answered {status}")).into()),
         };
-        let mut out = open(part, start)?;
+        part.cut(start)?;
+        let mut out = &part.file;
         // One byte more than expected is enough to know that it is another file.
         let mut body = response.into_body().into_reader().take(self.remote.bytes - start + 1);
         let (mut done, mut buffer) = (start, vec![0; 1 << 16]);
+        let (mut since, mut then) = (Instant::now(), start);
         loop {
             let count = match body.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(count) => count,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(failed(url, e.to_string())),
+                Err(e) => return Err(failed(url, e.to_string()).into()),
             };
-            out.write_all(&buffer[..count]).map_err(DataError::io(part, "write"))?;
+            out.write_all(&buffer[..count]).map_err(DataError::io(&part.path, "write"))?;
             done += count as u64;
             progress(Progress { file: self.remote.name, done, total: self.remote.bytes });
+            if since.elapsed() >= self.patience.time {
+                if done - then < self.patience.bytes {
+                    let (bytes, seconds) = (done - then, since.elapsed().as_secs());
+                    return Err(Failure::Stalled(failed(url, format!("it stalls: {bytes} bytes in {seconds} s"))));
+                }
+                (since, then) = (Instant::now(), done);
+            }
         }
-        out.sync_all().map_err(DataError::io(part, "write"))
+        Ok(out.sync_all().map_err(DataError::io(&part.path, "write"))?)
+    }
+}
+
+/// Why a request ended early.
+enum Failure {
+    /// The mirror sends next to nothing: it is not asked again.
+    Stalled(DataError),
+    Other(DataError),
+}
+
+impl From<DataError> for Failure {
+    fn from(e: DataError) -> Self {
+        Self::Other(e)
     }
 }
 
@@ -276,36 +365,81 @@ fn starts_at<B>(response: &Response<B>, start: u64) -> bool {
     range.and_then(|r| r.strip_prefix("bytes ")).and_then(|r| r.split('-').next()?.parse().ok()) == Some(start)
 }
 
-fn open(part: &Path, start: u64) -> Result<File> {
-    let file = OpenOptions::new().create(true).append(true).open(part).map_err(DataError::io(part, "write"))?;
-    file.set_len(start).map_err(DataError::io(part, "write"))?;
-    Ok(file)
+/// What has come so far: a file that is locked as long as it is open.
+struct Part {
+    path: PathBuf,
+    file: File,
 }
 
-/// Gives a complete part its name, unless somebody else was faster.
-fn publish(part: &Path, path: &PathBuf) -> Result<()> {
-    match fs::hard_link(part, path) {
-        Ok(()) => fs::remove_file(part).map_err(DataError::io(part, "remove")),
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(DataError::Exists(path.clone())),
-        // A file system without links.
-        Err(_) => fs::rename(part, path).map_err(DataError::io(path, "write")),
+impl Part {
+    /// The part, if nobody else writes it. A file of its own: what is somewhere else, or no file, is not written into.
+    fn open(path: &Path) -> Result<Option<Self>> {
+        if path.symlink_metadata().is_ok_and(|about| !about.is_file()) {
+            return Err(DataError::content(path, "it is no ordinary file; move it away"));
+        }
+        let mut options = OpenOptions::new();
+        let file = options.create(true).read(true).append(true).open(path).map_err(DataError::io(path, "write"))?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            // Where the file system has no locks, so be it.
+            Ok(()) | Err(TryLockError::Error(_)) => {}
+        }
+        // The one before may have given it its name, or taken it away, meanwhile.
+        Ok(same_file(&file, path).then(|| Self { path: path.to_owned(), file }))
+    }
+
+    fn length(&self) -> u64 {
+        self.file.metadata().map_or(0, |about| about.len())
+    }
+
+    fn cut(&self, length: u64) -> Result<()> {
+        self.file.set_len(length).map_err(DataError::io(&self.path, "write"))
+    }
+
+    fn hash(&self) -> Result<String> {
+        let mut file = &self.file;
+        file.rewind().map_err(DataError::io(&self.path, "read"))?;
+        hash(file, &self.path)
     }
 }
 
-fn length(path: &Path) -> u64 {
-    fs::metadata(path).map_or(0, |m| m.len())
+/// Whether this is still the file of this name.
+#[cfg(unix)]
+fn same_file(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let place = |about: fs::Metadata| (about.dev(), about.ino());
+    file.metadata().map(place).ok() == path.symlink_metadata().map(place).ok()
+}
+
+/// Whether this is still the file of this name: an open file cannot be removed here.
+#[cfg(not(unix))]
+fn same_file(_: &File, _: &Path) -> bool {
+    true
+}
+
+/// Gives a complete part its name, unless somebody else was faster.
+fn publish(part: &Path, path: &Path) -> Result<()> {
+    match fs::hard_link(part, path) {
+        Ok(()) => fs::remove_file(part).map_err(DataError::io(part, "remove")),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(DataError::Exists(path.to_owned())),
+        // A file system without links.
+        Err(_) => fs::rename(part, path).map_err(DataError::io(path, "write")),
+    }
 }
 
 /// A mirror may be given with a user and a password, which are nobody's business.
 fn failed(url: &str, message: impl Into<String>) -> DataError {
     let start = url.find("://").map_or(0, |at| at + 3);
     let login = &url[start..url.rfind('@').map_or(start, |at| (at + 1).max(start))];
-    let hide = |text: &str| if login.is_empty() { text.to_owned() } else { text.replace(login, "") };
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let hide = |text: &str| {
+        let text = if login.is_empty() { text.to_owned() } else { text.replace(login, "") };
+        if query.is_empty() { text } else { text.replace(query, "***") }
+    };
     DataError::Download { url: hide(url), message: hide(&message.into()) }
 }
 
-fn hash(path: &Path) -> Result<String> {
-    let mut file = File::open(path).map_err(DataError::io(path, "read"))?;
+fn hash(mut file: impl Read, path: &Path) -> Result<String> {
     let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 16]);
     loop {
         match file.read(&mut buffer).map_err(DataError::io(path, "read"))? {
@@ -344,6 +478,8 @@ mod tests {
         Cut(Vec<u8>, usize),
         /// The whole file, whatever range was asked for.
         Whole(Vec<u8>),
+        /// A byte from time to time, for ever.
+        Drip,
         Missing,
     }
 
@@ -380,6 +516,14 @@ mod tests {
             Answer::Missing => {
                 let _ =
                     stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\nConnection: close\r\n\r\ngone");
+                return range;
+            }
+            Answer::Drip => {
+                let mut sent = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n");
+                while sent.is_ok() {
+                    thread::sleep(Duration::from_millis(20));
+                    sent = stream.write_all(b"x");
+                }
                 return range;
             }
             Answer::Serve(bytes) => (bytes, start(bytes), usize::MAX),
@@ -484,10 +628,74 @@ mod tests {
             "http://ada:hun/ter2@127.0.0.1:1",
             "ada:hunter2@here",
             "ht!p://a:hunter2@b",
+            "http://127.0.0.1:1/x?key=hunter2",
         ] {
             let message = SET.fetch(&[mirror.to_owned()], folder.path(), &mut |_| ()).unwrap_err().to_string();
             assert!(!message.contains("hunter2") && !message.contains("ter2@"), "{message}");
         }
+    }
+
+    #[test]
+    fn what_a_bad_mirror_began_does_not_spoil_the_next() {
+        let wrong: Vec<u8> = published().iter().map(|b| b ^ 1).collect();
+        for first in [Answer::Cut(wrong.clone(), 70_000), Answer::Cut(wrong, 150_000)] {
+            let folder = tempfile::tempdir().unwrap();
+            let (bad, good) = (serve(vec![first, Answer::Missing]), serve(vec![Answer::Serve(published())]));
+            fetch(folder.path(), &[&bad, &good]).unwrap();
+            assert!(fetched(folder.path()));
+            let ranges = good.ranges.lock().unwrap();
+            assert!(ranges.len() == 2 && ranges[0].is_some() && ranges[1].is_none(), "{ranges:?}");
+        }
+        // The same of what an earlier call has left.
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("data.bin.part"), vec![7; 150_000]).unwrap();
+        fetch(folder.path(), &[&serve(vec![Answer::Serve(published())])]).unwrap();
+        assert!(fetched(folder.path()));
+    }
+
+    #[test]
+    fn of_four_at_once_one_downloads_and_the_others_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let server = serve(vec![Answer::Cut(published(), 120_000), Answer::Serve(published())]);
+        let done: Vec<Result<Vec<u64>>> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| fetch(folder.path(), &[&server]))).collect();
+            threads.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        assert!(done.iter().all(Result::is_ok), "{done:?}");
+        assert!(fetched(folder.path()));
+        assert_eq!(*server.ranges.lock().unwrap(), [None, Some("bytes=120000-".to_owned())]);
+        assert_eq!(fs::read_to_string(folder.path().join("classes.txt")).unwrap(), "a\nb\n");
+    }
+
+    #[test]
+    fn a_mirror_that_drips_is_left_for_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let servers = [serve(vec![Answer::Drip]), serve(vec![Answer::Serve(published())])];
+        let patience = Patience { time: Duration::from_secs(2), bytes: 10_000 };
+        let mirrors = |servers: &[Server]| servers.iter().map(|s| s.mirror.clone()).collect::<Vec<_>>();
+        SET.fetch_with(patience, &mirrors(&servers), folder.path(), &mut |_| {}).unwrap();
+        assert!(fetched(folder.path()));
+        let other = tempfile::tempdir().unwrap();
+        let alone = SET.fetch_with(patience, &mirrors(&servers[..1]), other.path(), &mut |_| {}).unwrap_err();
+        assert!(alone.to_string().contains("it stalls: "), "{alone}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_and_pipes_in_the_place_of_the_part_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (part, mine) = (folder.path().join("data.bin.part"), folder.path().join("mine"));
+        fs::write(&mine, b"mine").unwrap();
+        let server = serve(vec![Answer::Serve(published())]);
+        for target in [mine.clone(), folder.path().join("nowhere")] {
+            std::os::unix::fs::symlink(&target, &part).unwrap();
+            let message = fetch(folder.path(), &[&server]).unwrap_err().to_string();
+            assert!(message.ends_with("data.bin.part: it is no ordinary file; move it away"), "{message}");
+            fs::remove_file(&part).unwrap();
+        }
+        assert!(std::process::Command::new("mkfifo").arg(&part).status().unwrap().success());
+        assert!(fetch(folder.path(), &[&server]).unwrap_err().to_string().contains("no ordinary file"));
+        assert_eq!((fs::read(&mine).unwrap(), folder.path().join("nowhere").exists()), (b"mine".to_vec(), false));
     }
 
     #[test]

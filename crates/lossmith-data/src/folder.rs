@@ -8,7 +8,7 @@ use crate::graph_json::GraphSet;
 use crate::node_graphs::{NodeGraph, NodeGraphs, VOCABULARY};
 use crate::scene_graphs::{self, Part};
 use crate::vrd::Nodes;
-use crate::{DataError, Result, cifar, idx, instance_set};
+use crate::{DataError, Result, cifar, idx, instance_set, whole_text};
 
 /// The file that may name the classes of an IDX folder, one a line: Fashion-MNIST has the same files as MNIST.
 pub const CLASSES: &str = "classes.txt";
@@ -65,8 +65,9 @@ pub const FORMATS: &[Format] = &[
         files: "train-graphs.json and test-graphs.json, or annotations_train.json[.gz], annotations_test.json[.gz] and predicates.json",
         is_here: |names| {
             let has = |name: &str| names.iter().any(|n| n.strip_suffix(".gz").unwrap_or(n) == name);
-            (has(scene_graphs::TRAIN) && has(scene_graphs::TEST))
-                || (has("annotations_test.json") && has("predicates.json"))
+            let has_part =
+                |part: Part| names.iter().any(|n| part.names(n.strip_suffix(".gz").unwrap_or(n), "-graphs.json"));
+            (has_part(Part::Train) && has_part(Part::Test)) || (has("annotations_test.json") && has("predicates.json"))
         },
         describe: describe_graphs,
     },
@@ -129,10 +130,10 @@ fn read_idx(folder: &Path) -> Result<Classification> {
 /// The names in [`CLASSES`], or the ten digits.
 fn class_names(folder: &Path) -> Result<Vec<String>> {
     let path = folder.join(CLASSES);
-    if !path.is_file() {
+    if !path.exists() {
         return Ok(numbered(10));
     }
-    let text = fs::read_to_string(&path).map_err(DataError::io(&path, "read"))?;
+    let text = whole_text(&path)?;
     let names: Vec<String> = text.lines().map(str::trim).filter(|l| !l.is_empty()).map(str::to_owned).collect();
     match names.len() {
         2..=256 => Ok(names),
@@ -255,7 +256,7 @@ mod tests {
     fn classes_may_be_named() {
         let folder = idx_folder();
         let path = folder.path().join(CLASSES);
-        fs::write(&path, "shirt\n\ncoat\n").unwrap();
+        fs::write(&path, "\u{feff}shirt\n\ncoat\n").unwrap();
         assert_eq!(classification(folder.path()).unwrap().classes, ["shirt", "coat"]);
         fs::write(&path, "shirt\n").unwrap();
         assert!(classification(folder.path()).unwrap_err().to_string().contains("it names 1 classes"));

@@ -11,7 +11,7 @@ use ndarray::{Array2, Ix2};
 
 use crate::graph_json::GraphSet;
 use crate::tensors::{self, Tensor};
-use crate::{DataError, Result};
+use crate::{DataError, Result, limits};
 
 /// The features of some images, by name.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -60,20 +60,28 @@ impl Features {
             found.entry(image.to_owned()).or_default()[place] = Some(array);
         }
         let mut images = BTreeMap::new();
-        let mut width = None;
+        let (mut width, mut made) = (None, 0);
         for (image, [boxes, unions]) in found {
             let wrong = |message: String| DataError::record(path, format!("image {image}"), message);
             let boxes = boxes.ok_or_else(|| wrong("there is no tensor IMAGE/boxes of it".to_owned()))?;
             let (n, d) = boxes.dim();
             let expected = *width.get_or_insert(d);
-            let pairs = n * n.saturating_sub(1);
-            let unions = unions.unwrap_or_else(|| Array2::zeros((pairs, d)));
             if d != expected || d == 0 {
                 return Err(wrong(format!(
                     "its vectors have {d} numbers, those before {expected}; expected one length"
                 )));
             }
-            if unions.dim() != (pairs, d) {
+            // In wide numbers: a shape without numbers may state any count.
+            let pairs = n as u128 * n.saturating_sub(1) as u128;
+            let unions = match unions {
+                Some(unions) => unions,
+                None => {
+                    made += pairs * d as u128 * size_of::<f32>() as u128;
+                    limits::check(path, &format!("the vectors of all pairs up to image {image}"), made)?;
+                    Array2::zeros((pairs as usize, d))
+                }
+            };
+            if unions.ncols() != d || unions.nrows() as u128 != pairs {
                 return Err(wrong(format!(
                     "unions of shape {:?}, expected [{pairs}, {d}] for {n} boxes",
                     unions.shape()

@@ -1,6 +1,5 @@
-//! Scene graphs as JSON: users' own graphs, in and out, and predictions, one image a line. All readers of scene graphs give [`GraphSet`].
+//! Scene graphs as JSON: users' own graphs, in and out. All readers of scene graphs give [`GraphSet`].
 //!
-//! Graphs, one file:
 //! ```json
 //! {"objects": ["person", "cup"], "predicates": ["holds", "near"],
 //!  "images": [{"image": "a.jpg", "size": [640, 480], "boxes": [[10, 20, 110, 220], [90, 100, 130, 140]], "labels": [0, 1],
@@ -8,31 +7,19 @@
 //! ```
 //! `boxes` are `[x1, y1, x2, y2]`; `labels` count from 0 and are indices into `objects`; predicates count from 1 (0 means
 //! none), so predicate `p` is `predicates[p - 1]`. `size` (width, height) may be left out.
-//!
-//! Predictions, one line an image:
-//! ```json
-//! {"image": "a.jpg", "boxes": [[10, 20, 110, 220], [90, 100, 130, 140]], "labels": [0, 1], "scores": [0.9, 0.8],
-//!  "pairs": [[0, 1]], "predicates": [[0.1, 0.7, 0.2]]}
-//! ```
-//! Each row of `predicates` holds the probabilities of none and of every predicate for one pair; they add up to 1. `boxes` and `labels`
-//! may be left out where the truth gives them, `scores` where they are 1.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use flate2::bufread::MultiGzDecoder;
-use lossmith::graph::{Corners, GraphScores, SceneGraph, Vocabulary};
-use ndarray::Array2;
-use serde::{Deserialize, Serialize};
+use lossmith::graph::{Corners, SceneGraph, Vocabulary};
+use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
-use crate::{DataError, Result, atomic};
-
-/// How far the probabilities of a row may be from adding up to 1: what is left when they are written with few digits.
-pub const SUM_TOLERANCE: f64 = 0.01;
+use crate::records::Each;
+use crate::{DataError, Result, atomic, limits, source};
 
 /// Annotated images and the names of their classes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct GraphSet {
     /// The names of classes and predicates.
     #[serde(flatten)]
@@ -82,22 +69,8 @@ impl ImageGraph {
     }
 }
 
-/// What a model says about one image; boxes and labels may be those of the truth.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Prediction {
-    /// The image's name.
-    pub image: String,
-    /// Where it was read: "line 7".
-    pub record: String,
-    boxes: Option<Vec<Corners>>,
-    labels: Option<Vec<u32>>,
-    scores: Option<Vec<f64>>,
-    pairs: Vec<[u32; 2]>,
-    predicates: Array2<f64>,
-}
-
 /// Names may be written as numbers.
-fn name<'de, D: serde::Deserializer<'de>>(from: D) -> std::result::Result<String, D::Error> {
+pub(crate) fn name<'de, D: serde::Deserializer<'de>>(from: D) -> std::result::Result<String, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "expected a name or a whole number")]
     enum Name {
@@ -116,12 +89,18 @@ impl GraphSet {
     /// # Errors
     /// No JSON of this form, or a graph that is not sound: the error names the image.
     pub fn read(path: &Path) -> Result<Self> {
-        let set: Self = read_json(path)?;
+        let text = source::read_text(path)?;
+        let (mut set, mut fault) = (Self::default(), None);
+        let mut source = serde_json::Deserializer::from_slice(&text);
+        let read = Parts { path, set: &mut set, fault: &mut fault };
+        let read = source.deserialize_map(read).and_then(|()| source.end());
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
+        read.map_err(|e| DataError::content(path, format!("no JSON of this form: {e}")))?;
         set.check(path)?;
+        set.check_outside(path, &[])?;
         for image in &set.images {
-            if let Some((at, b)) = image.graph.boxes.iter().enumerate().find(|(_, b)| image.is_outside(b)) {
-                return Err(DataError::record(path, format!("image {}", image.image), image.outside(at, b)));
-            }
             if let Some(at) = image.graph.relations.iter().position(|r| r.subject == r.object) {
                 let message = format!("relation {at}: subject and object are the same box");
                 return Err(DataError::record(path, format!("image {}", image.image), message));
@@ -139,6 +118,17 @@ impl GraphSet {
         atomic::write(path, &text)
     }
 
+    /// Checks that no annotated box lies wholly outside of its image, where the size of that is known; `known` are images of published data
+    /// that have such boxes.
+    pub(crate) fn check_outside(&self, path: &Path, known: &[&str]) -> Result<()> {
+        for image in self.images.iter().filter(|image| !known.contains(&image.image.as_str())) {
+            if let Some((at, b)) = image.graph.boxes.iter().enumerate().find(|(_, b)| image.is_outside(b)) {
+                return Err(DataError::record(path, format!("image {}", image.image), image.outside(at, b)));
+            }
+        }
+        Ok(())
+    }
+
     /// Checks every graph against the names, and that no image is there twice.
     pub(crate) fn check(&self, path: &Path) -> Result<()> {
         let mut seen = std::collections::HashSet::with_capacity(self.images.len());
@@ -147,6 +137,7 @@ impl GraphSet {
             if !seen.insert(image.image.as_str()) {
                 return Err(wrong("it is there twice".to_owned()));
             }
+            check_pairs(path, image, self.vocabulary.predicates.len())?;
             image.graph.check(self.vocabulary.predicates.len()).map_err(|e| wrong(e.to_string()))?;
             let classes = self.vocabulary.objects.len();
             if let Some(at) = image.graph.labels.iter().position(|&l| l as usize >= classes) {
@@ -158,129 +149,63 @@ impl GraphSet {
     }
 }
 
-/// Reads a JSON file, which may be gzip.
-pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
-    let reader = open(path)?;
-    serde_json::from_reader(reader).map_err(|e| DataError::content(path, format!("no JSON of this form: {e}")))
+/// Refuses an image of so many boxes that a score for every predicate of every pair would not fit: models and baselines
+/// make such a table.
+fn check_pairs(path: &Path, image: &ImageGraph, predicates: usize) -> Result<()> {
+    let n = image.graph.boxes.len() as u128;
+    let bytes = n * n * (predicates as u128 + 1) * size_of::<f64>() as u128;
+    limits::check(path, &format!("image {}: the scores of all pairs of its {n} boxes", image.image), bytes)
 }
 
-/// Opens a file for reading; gzip is recognised by its first two bytes.
-fn open(path: &Path) -> Result<Box<dyn BufRead>> {
-    let mut file = BufReader::new(File::open(path).map_err(DataError::io(path, "read"))?);
-    let gzip = file.fill_buf().map_err(DataError::io(path, "read"))?.starts_with(&[0x1f, 0x8b]);
-    Ok(if gzip { Box::new(BufReader::new(MultiGzDecoder::new(file))) } else { Box::new(file) })
+/// Reads the keys of a set as they come, its images one by one.
+struct Parts<'a> {
+    path: &'a Path,
+    set: &'a mut GraphSet,
+    fault: &'a mut Option<DataError>,
 }
 
-/// The lines of a file of predictions, which may be gzip, one at a time: parse them with [`Prediction::parse`].
-pub struct PredictionLines {
-    path: PathBuf,
-    lines: std::io::Lines<Box<dyn BufRead>>,
-    number: usize,
-}
+impl<'de> Visitor<'de> for Parts<'_> {
+    type Value = ();
 
-impl PredictionLines {
-    /// Opens a file.
-    ///
-    /// # Errors
-    /// The system refuses.
-    pub fn open(path: &Path) -> Result<Self> {
-        Ok(Self { path: path.to_owned(), lines: open(path)?.lines(), number: 0 })
+    fn expecting(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
+        out.write_str("an object with objects, predicates and images")
     }
 
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-impl Iterator for PredictionLines {
-    type Item = Result<(usize, String)>;
-
-    /// The next line that is not empty, with its number from 1.
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            self.number += 1;
-            match self.lines.next()? {
-                Ok(line) if line.trim().is_empty() => {}
-                Ok(line) => return Some(Ok((self.number, line))),
-                Err(e) => return Some(Err(DataError::io(&self.path, "read")(e))),
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<(), A::Error> {
+        let Self { path, set, fault } = self;
+        let mut missing = vec!["objects", "predicates", "images"];
+        while let Some(key) = map.next_key::<String>()? {
+            missing.retain(|wanted| *wanted != key);
+            match key.as_str() {
+                "objects" => set.vocabulary.objects = map.next_value()?,
+                "predicates" => set.vocabulary.predicates = map.next_value()?,
+                "images" => {
+                    let take = &mut |at, value: Value| {
+                        let name = value.get("image").map_or_else(String::new, |name| format!(" ({name})"));
+                        match serde_json::from_value(value) {
+                            Ok(image) => set.images.push(image),
+                            Err(e) => {
+                                *fault = Some(DataError::record(path, format!("image {at}{name}"), e.to_string()))
+                            }
+                        }
+                        fault.is_none()
+                    };
+                    map.next_value_seed(Each { what: "images", take })?;
+                }
+                _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct Line {
-    #[serde(deserialize_with = "name")]
-    image: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    boxes: Option<Vec<Corners>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    labels: Option<Vec<u32>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    scores: Option<Vec<f64>>,
-    pairs: Vec<[u32; 2]>,
-    predicates: Vec<Vec<f64>>,
-}
-
-impl Prediction {
-    /// Parses one line.
-    ///
-    /// # Errors
-    /// No JSON of this form, rows of different lengths, or rows that are no probabilities; the error names file and line.
-    pub fn parse(path: &Path, number: usize, line: &str) -> Result<Self> {
-        let record = format!("line {number}");
-        let wrong = |message: String| DataError::record(path, record.clone(), message);
-        let line: Line = serde_json::from_str(line).map_err(|e| wrong(format!("no prediction: {e}")))?;
-        let width = line.predicates.first().map_or(0, Vec::len);
-        for (at, row) in line.predicates.iter().enumerate() {
-            check_row(row, width).map_err(|e| wrong(format!("image {}, predicates of pair {at}: {e}", line.image)))?;
-        }
-        let table = line.predicates.iter().flatten().copied().collect();
-        let predicates = Array2::from_shape_vec((line.predicates.len(), width), table)
-            .map_err(|e| wrong(format!("predicates: {e}")))?;
-        let Line { image, boxes, labels, scores, pairs, .. } = line;
-        Ok(Self { image, record, boxes, labels, scores, pairs, predicates })
-    }
-
-    /// The scores, with boxes and labels of the truth where the line has none.
-    pub fn scores(self, truth: &SceneGraph) -> GraphScores {
-        let boxes = self.boxes.unwrap_or_else(|| truth.boxes.clone());
-        GraphScores {
-            labels: self.labels.unwrap_or_else(|| truth.labels.clone()),
-            scores: self.scores.unwrap_or_else(|| vec![1.0; boxes.len()]),
-            boxes,
-            pairs: self.pairs,
-            predicates: self.predicates,
+        match missing.first() {
+            Some(key) => Err(A::Error::custom(format!("missing field `{key}`"))),
+            None => Ok(()),
         }
     }
-
-    /// The line that says this of an image.
-    pub fn line(image: &str, scores: &GraphScores) -> String {
-        let line = Line {
-            image: image.to_owned(),
-            boxes: Some(scores.boxes.clone()),
-            labels: Some(scores.labels.clone()),
-            scores: Some(scores.scores.clone()),
-            pairs: scores.pairs.clone(),
-            predicates: scores.predicates.outer_iter().map(|row| row.to_vec()).collect(),
-        };
-        serde_json::to_string(&line).unwrap_or_default()
-    }
 }
 
-fn check_row(row: &[f64], width: usize) -> std::result::Result<(), String> {
-    if row.len() != width {
-        return Err(format!("{} numbers, the first pair has {width}", row.len()));
-    }
-    if let Some(at) = row.iter().position(|v| !(0.0..=1.0 + SUM_TOLERANCE).contains(v)) {
-        return Err(format!("number {at} is {}, expected a probability", row[at]));
-    }
-    let sum: f64 = row.iter().sum();
-    if (sum - 1.0).abs() > SUM_TOLERANCE {
-        return Err(format!("the probabilities add up to {sum:.4}, expected 1 (none included)"));
-    }
-    Ok(())
+/// Reads a JSON file, which may be gzip and begin with a byte order mark.
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = source::read_text(path)?;
+    serde_json::from_slice(&text).map_err(|e| DataError::content(path, format!("no JSON of this form: {e}")))
 }
 
 #[cfg(test)]
@@ -322,34 +247,16 @@ mod tests {
                 "[0, 30, 9, 39]",
                 "image 7: box 0 is [0.0, 30.0, 9.0, 39.0], outside of the image, which is 20 x 20",
             ),
-            ("[0, 0, 9, 9]", "[0, 0, 9]", "no JSON of this form"),
+            ("[0, 0, 9, 9]", "[0, 0, 9]", "g.json, image 0 (7): invalid length 3, expected an array of length 4"),
+            (
+                r#""labels": [0, 1]"#,
+                r#""labels": [0, "1"]"#,
+                "g.json, image 0 (7): invalid type: string \"1\", expected u32",
+            ),
+            (r#""objects""#, r#""classes""#, "g.json: no JSON of this form: missing field `objects`"),
         ] {
             let error = read(&GRAPHS.replace(from, to)).unwrap_err().to_string();
             assert!(error.contains(wanted), "{error}");
         }
-    }
-
-    #[test]
-    fn predictions_are_probabilities() {
-        let parse = |text: &str| Prediction::parse(Path::new("p.jsonl"), 3, text);
-        let truth = read(GRAPHS).unwrap().images[0].graph.clone();
-        let good = r#"{"image": "7", "pairs": [[0, 1]], "predicates": [[0.25, 0.75]]}"#;
-        let scores = parse(good).unwrap().scores(&truth);
-        assert_eq!((scores.boxes.clone(), scores.scores.clone()), (truth.boxes.clone(), vec![1.0, 1.0]));
-        let again = parse(&Prediction::line("7", &scores)).unwrap();
-        assert_eq!(again.scores(&truth), scores);
-        for (row, wanted) in [
-            (
-                "[0.25, 0.25]",
-                "p.jsonl, line 3: image 7, predicates of pair 0: the probabilities add up to 0.5000, expected 1",
-            ),
-            ("[-0.5, 1.5]", "number 0 is -0.5, expected a probability"),
-            ("[NaN, 1]", "line 3: no prediction"),
-        ] {
-            let error = parse(&good.replace("[0.25, 0.75]", row)).unwrap_err().to_string();
-            assert!(error.contains(wanted), "{error}");
-        }
-        let ragged = parse(&good.replace("[[0.25, 0.75]]", "[[0.25, 0.75], [1]]")).unwrap_err().to_string();
-        assert!(ragged.contains("predicates of pair 1: 1 numbers, the first pair has 2"), "{ragged}");
     }
 }

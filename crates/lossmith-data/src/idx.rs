@@ -4,32 +4,40 @@
 //! A file of labels: big-endian u32 2049, count, then the labels (u8).
 //! Source: Y. LeCun, C. Cortes, C. J. C. Burges, The MNIST database of handwritten digits.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::{Compression, GzBuilder};
 
 use crate::classification::{Classification, LabelledImages, Shape};
+use crate::folder::names;
+use crate::parts::Part;
 use crate::source::Source;
 use crate::{DataError, Result, atomic};
 
 const IMAGES: u32 = 2051;
 const LABELS: u32 = 2049;
 
-/// The pairs of files, images first, as MNIST names them.
+/// What follows the word for the part in the names of a pair of files, images first.
+const ENDINGS: [&str; 2] = ["-images-idx3-ubyte", "-labels-idx1-ubyte"];
+/// The pairs of files as MNIST names them.
 const TRAIN: [&str; 2] = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte"];
 const TEST: [&str; 2] = ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"];
+/// MNIST's word for its part to judge by.
+const TEST_WORD: &str = "t10k";
 
 /// Whether a folder with these files holds IDX training data.
 pub fn is_here(names: &[String]) -> bool {
     TRAIN.iter().all(|stem| spellings(stem).iter().any(|s| names.contains(s)))
 }
 
-/// Reads a folder with MNIST's file names, each plain or `.gz`; the test pair may be missing.
+/// Reads a folder with MNIST's file names, each plain or `.gz`; the test pair may be missing, or have another word for `t10k`.
 ///
 /// # Errors
 /// A missing, cut off or damaged file, sizes that are not true, labels out of range, an image without label.
 pub fn read_folder(folder: &Path, classes: Vec<String>) -> Result<Classification> {
+    let word = test_word(folder)?;
     let part = |pair: [&str; 2]| -> Result<Option<LabelledImages>> {
         match [find(folder, pair[0]), find(folder, pair[1])] {
             [None, None] => Ok(None),
@@ -41,7 +49,7 @@ pub fn read_folder(folder: &Path, classes: Vec<String>) -> Result<Classification
         }
     };
     let train = part(TRAIN)?.ok_or_else(|| DataError::content(folder, format!("{}.gz is missing", TRAIN[0])))?;
-    let test = part(TEST)?;
+    let test = part(ENDINGS.map(|ending| format!("{word}{ending}")).each_ref().map(String::as_str))?;
     if let Some(test) = &test
         && test.shape() != train.shape()
     {
@@ -117,6 +125,25 @@ fn write(path: &Path, magic: u32, sizes: &[usize], bytes: &[u8]) -> Result<()> {
 fn spellings(stem: &str) -> [String; 4] {
     let dotted = stem.replace("-idx", ".idx");
     [stem.to_owned(), format!("{stem}.gz"), format!("{dotted}.gz"), dotted]
+}
+
+/// The word for the part to judge by in the names of a folder's files, MNIST's if there is none.
+fn test_word(folder: &Path) -> Result<String> {
+    let mut words = BTreeSet::new();
+    for name in names(folder)? {
+        let stem = name.strip_suffix(".gz").unwrap_or(&name).replace(".idx", "-idx");
+        let Some(word) = ENDINGS.iter().find_map(|ending| stem.strip_suffix(ending)) else { continue };
+        let part = if word == TEST_WORD { Some(Part::Test) } else { Part::of(word) };
+        let Some(part) = part else {
+            let message = format!("'{word}' names no part of a data set; {}, {TEST_WORD}", Part::known());
+            return Err(DataError::content(&folder.join(name), message));
+        };
+        if part == Part::Test {
+            words.insert(word.to_owned());
+        }
+    }
+    let other = words.first().filter(|_| !words.contains(TEST_WORD));
+    Ok(other.cloned().unwrap_or_else(|| TEST_WORD.to_owned()))
 }
 
 fn find(folder: &Path, stem: &str) -> Option<PathBuf> {
@@ -262,6 +289,19 @@ mod tests {
         let read = read_folder(folder.path(), numbered(10)).unwrap();
         assert_eq!((&read.train, read.test.as_ref()), (&train, Some(&test)));
         assert!(matches!(write_folder(folder.path(), &train, &test), Err(DataError::Exists(_))));
+
+        let rename = |from: &str, to: &str| {
+            for ending in ENDINGS.map(|ending| format!("{ending}.gz")) {
+                fs::rename(folder.path().join(format!("{from}{ending}")), folder.path().join(format!("{to}{ending}")))
+                    .unwrap();
+            }
+        };
+        rename("t10k", "valid");
+        assert_eq!(read_folder(folder.path(), numbered(10)).unwrap(), read);
+        rename("valid", "t20k");
+        let unknown = read_folder(folder.path(), numbered(10)).unwrap_err().to_string();
+        assert!(unknown.contains("t20k-") && unknown.contains("'t20k' names no part of a data set"), "{unknown}");
+        rename("t20k", "t10k");
 
         fs::remove_file(folder.path().join("t10k-labels-idx1-ubyte.gz")).unwrap();
         let missing = read_folder(folder.path(), numbered(10)).unwrap_err().to_string();

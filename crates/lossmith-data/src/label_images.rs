@@ -1,27 +1,32 @@
 //! Images with instance labels: a picture, and a PNG whose pixels are 0 for background or the id of an instance.
 //!
 //! Labels are read as the file has them: 1 to 16 bits, grey or palette (whose indices, not colours, are the ids).
-//! [`find`] knows these ways to keep them in a folder, in subfolders too, of which `train`, `val` and `test` are parts:
+//! [`find`] knows these ways to keep them in a folder, in subfolders too, whose names may be those of [parts](crate::parts):
 //!
 //! | label | picture beside it |
 //! |---|---|
 //! | `NAME_label.png` (or `_labels`, `_mask`, `_masks`) | `NAME_image`, `NAME_rgb`, `NAME_img` or `NAME` `.png`, `.jpg`, `.jpeg` |
 //! | `label/NAME.png` (or `labels/`, `mask/`, `masks/`) | `image/NAME` (or `images/`), the same endings |
-//! | the column `label` of `index.csv` | its column `image`; `split` names the part |
+//! | the column `label` of `index.csv` | its column `image`; `split` names the part; it has no other columns |
+//!
+//! An `index.csv` that speaks of neither images nor labels is left alone.
+
+mod index;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use image::ImageDecoder;
+use index::read_index;
+pub use index::unread_index;
 
 use crate::companions::Pictures;
+pub use crate::parts::Part;
 use crate::picture_file::{self, Pixels};
-use crate::{DataError, Result, atomic};
-
-/// More pixels than this are taken for a file made to exhaust memory.
-pub const MOST_PIXELS: usize = 1 << 27;
+use crate::source::open_regular;
+use crate::{DataError, Result, atomic, limits};
 
 /// A picture of 8-bit samples.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,15 +63,6 @@ pub struct Sample {
     pub labels: Labels,
 }
 
-/// What a sample is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Part {
-    /// To train on.
-    Train,
-    /// To judge by.
-    Test,
-}
-
 /// Where one sample's files are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
@@ -101,15 +97,16 @@ const DEEPEST: usize = 4;
 /// Reads a label PNG.
 ///
 /// # Errors
-/// No such file, no PNG, a truncated one, one of more than [`MOST_PIXELS`], or one with several numbers per pixel.
+/// No such file, no PNG, a truncated one, one of more pixels than the [`limits`] allow, or one with several numbers per pixel.
 pub fn read_labels(path: &Path) -> Result<Labels> {
-    let file = File::open(path).map_err(DataError::io(path, "read"))?;
+    let (file, length) = open_regular(path)?;
     let wrong = |e: png::DecodingError| DataError::content(path, format!("no readable PNG: {e}"));
-    let limits = png::Limits { bytes: MOST_PIXELS * 2 };
+    let most = usize::try_from(limits::current().pixels).unwrap_or(usize::MAX);
+    let limits = png::Limits { bytes: most.saturating_mul(2) };
     let mut reader = png::Decoder::new_with_limits(BufReader::new(file), limits).read_info().map_err(wrong)?;
     let info = reader.info();
     let (width, height) = (info.width as usize, info.height as usize);
-    check_size(path, width, height)?;
+    limits::check_pixels(path, length, [width, height])?;
     if !matches!(info.color_type, png::ColorType::Grayscale | png::ColorType::Indexed) {
         let kind = format!("{:?}", info.color_type);
         let message = format!("its pixels are {kind}: a label image has one number per pixel, grey or palette");
@@ -133,7 +130,7 @@ pub fn read_labels(path: &Path) -> Result<Labels> {
 /// by the rule of [`picture_file`](crate::picture_file).
 ///
 /// # Errors
-/// No such file, no readable picture, a truncated one, or one of more than [`MOST_PIXELS`].
+/// No such file, no readable picture, a truncated one, or one of more pixels than the [`limits`] allow.
 pub fn read_picture(path: &Path) -> Result<Picture> {
     read_picture_as(path, Pixels::Shown)
 }
@@ -143,12 +140,21 @@ pub fn read_picture(path: &Path) -> Result<Picture> {
 /// # Errors
 /// As [`read_picture`].
 pub fn read_picture_as(path: &Path, pixels: Pixels) -> Result<Picture> {
+    let image = decode(path, pixels)?;
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    let (channels, samples) = picture_file::eight_bits(image);
+    Ok(Picture { height, width, channels, samples })
+}
+
+/// A picture with all bits that the file has.
+pub(crate) fn decode(path: &Path, pixels: Pixels) -> Result<image::DynamicImage> {
     let wrong = |e: image::ImageError| DataError::content(path, format!("no readable picture: {e}"));
-    let mut reader = image::ImageReader::open(path)
-        .and_then(image::ImageReader::with_guessed_format)
-        .map_err(DataError::io(path, "read"))?;
+    let (file, length) = open_regular(path)?;
+    limits::check(path, "it", length.into())?;
+    let mut reader =
+        image::ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(DataError::io(path, "read"))?;
     let mut limits = image::Limits::default();
-    limits.max_alloc = Some(8 * MOST_PIXELS as u64);
+    limits.max_alloc = Some(limits::current().pixels.saturating_mul(8));
     reader.limits(limits.clone());
     if reader.format() == Some(image::ImageFormat::Jpeg) {
         picture_file::check_whole_jpeg(path)?;
@@ -156,22 +162,13 @@ pub fn read_picture_as(path: &Path, pixels: Pixels) -> Result<Picture> {
     let mut decoder = reader.into_decoder().map_err(wrong)?;
     limits.reserve(decoder.total_bytes()).map_err(wrong)?;
     let (width, height) = decoder.dimensions();
-    check_size(path, width as usize, height as usize)?;
+    limits::check_pixels(path, length, [width as usize, height as usize])?;
     let orientation = decoder.orientation().map_err(wrong)?;
     let mut image = image::DynamicImage::from_decoder(decoder).map_err(wrong)?;
     if pixels == Pixels::Shown {
         image.apply_orientation(orientation);
     }
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    let (channels, samples) = picture_file::eight_bits(image);
-    Ok(Picture { height, width, channels, samples })
-}
-
-fn check_size(path: &Path, width: usize, height: usize) -> Result<()> {
-    if width.saturating_mul(height) <= MOST_PIXELS {
-        return Ok(());
-    }
-    Err(DataError::content(path, format!("{width} x {height} pixels are more than the {MOST_PIXELS} that are read")))
+    Ok(image)
 }
 
 /// Writes labels as a 16-bit grey PNG; a new file.
@@ -240,13 +237,6 @@ fn encode(
     let mut writer = encoder.write_header()?;
     writer.write_image_data(bytes)?;
     writer.finish()
-}
-
-impl Picture {
-    /// Per pixel 1 where any channel is not 0: the picture as a mask.
-    pub fn is_set(&self) -> Vec<u8> {
-        self.samples.chunks_exact(self.channels).map(|p| u8::from(p.iter().any(|v| *v != 0))).collect()
-    }
 }
 
 /// The picture in colours with the contour of every instance, neighbours in colours far apart.
@@ -335,12 +325,13 @@ fn labels_among(folder: &Path, all: &[PathBuf]) -> Result<Vec<Files>> {
 /// No such folder, a wrong index, two label images of one name, or no PNG in it.
 pub fn find_labels(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let all = every_file(folder)?;
-    let files = match read_index(folder)? {
-        Some(files) => files,
-        None => labels_among(folder, &all)?,
-    };
+    let by_name = |files: Vec<Files>| files.into_iter().map(|f| (f.name, f.label)).collect();
+    if let Some(files) = read_index(folder)? {
+        return Ok(by_name(files));
+    }
+    let files = labels_among(folder, &all)?;
     if !files.is_empty() {
-        return Ok(files.into_iter().map(|f| (f.name, f.label)).collect());
+        return Ok(by_name(files));
     }
     let is_png = |p: &PathBuf| p.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
     let named: BTreeMap<String, PathBuf> =
@@ -385,7 +376,7 @@ pub fn find_pictures(folder: &Path) -> Result<Pictures> {
 /// No such folder, or one that may not be read.
 pub fn find_unlabelled(folder: &Path) -> Result<Vec<PathBuf>> {
     let all = every_file(folder)?;
-    if read_index(folder).is_ok_and(|index| index.is_some()) {
+    if read_index(folder)?.is_some() {
         return Ok(Vec::new());
     }
     Ok(find_among(folder, &all).map_or_else(|_| Vec::new(), |samples| unlabelled(&all, &samples).pictures))
@@ -420,14 +411,15 @@ fn with_picture(files: &Files, labels: Labels, pixels: Pixels) -> Result<Sample>
     Ok(Sample { name: files.name.clone(), picture, labels })
 }
 
-/// Reads a folder. Where it names no parts, every sixth sample is for the test. Which pixels of pictures that ask to be turned the
-/// labels are of is told by their sizes: see [`picture_file`](crate::picture_file).
+/// Reads a folder. Where it names no part to judge by, every sixth sample is for that. Which pixels of pictures that ask to be turned
+/// the labels are of is told by their sizes: see [`picture_file`](crate::picture_file).
 ///
 /// # Errors
-/// As [`find`] and [`read_sample`]; no sample to train on.
+/// As [`find`] and [`read_sample`]; some samples are in a part and others are not, or none is to train on.
 pub fn read_folder(folder: &Path) -> Result<LabelledSet> {
     let files = find(folder)?;
-    let parts = files.iter().any(|f| f.part == Some(Part::Test)) && files.iter().any(|f| f.part != Some(Part::Test));
+    check_parts(folder, &files)?;
+    let parts = files.iter().any(|f| f.part == Some(Part::Test));
     let labels = files.iter().map(|f| read_labels(&f.label)).collect::<Result<Vec<_>>>()?;
     let sizes: Vec<(&Path, [usize; 2])> = files
         .iter()
@@ -442,6 +434,24 @@ pub fn read_folder(folder: &Path) -> Result<LabelledSet> {
         if test { set.test.push(sample) } else { set.train.push(sample) }
     }
     Ok(set)
+}
+
+/// Checks that all samples are in a part or none is: what is in no part beside others would be trained on, whatever it is for.
+fn check_parts(folder: &Path, files: &[Files]) -> Result<()> {
+    let Some(named) = files.iter().find(|f| f.part.is_some()) else { return Ok(()) };
+    if let Some(unknown) = files.iter().find(|f| f.part.is_none()) {
+        let message = format!(
+            "its folder names no part of the data, though that of {} does; {}",
+            named.label.display(),
+            Part::known()
+        );
+        return Err(DataError::content(&unknown.label, message));
+    }
+    if files.iter().all(|f| f.part == Some(Part::Test)) {
+        let message = format!("all {} label images are in a part to judge by, none is to train on", files.len());
+        return Err(DataError::content(folder, message));
+    }
+    Ok(())
 }
 
 /// Every file below a folder, sorted, hidden ones left out.
@@ -506,16 +516,8 @@ fn with_type(stem: &Path) -> Option<PathBuf> {
 
 fn files(root: &Path, base: &Path, picture: Option<PathBuf>, label: &Path) -> Files {
     let name = name_of(root, base);
-    let part = name.split('/').rev().skip(1).find_map(part_of);
+    let part = name.split('/').rev().skip(1).find_map(Part::of);
     Files { name, picture, label: label.to_owned(), part }
-}
-
-fn part_of(text: &str) -> Option<Part> {
-    match text.to_ascii_lowercase().as_str() {
-        "train" | "training" => Some(Part::Train),
-        "test" | "val" | "validation" => Some(Part::Test),
-        _ => None,
-    }
 }
 
 /// Relative to the root; the root can itself be the folder of label images, which names leave out.
@@ -524,40 +526,10 @@ fn name_of(root: &Path, base: &Path) -> String {
     base.strip_prefix(root).unwrap_or(own).to_string_lossy().replace('\\', "/")
 }
 
-/// The samples that `index.csv` lists, if there is one and it has the columns `image` and `label`.
-fn read_index(folder: &Path) -> Result<Option<Vec<Files>>> {
-    let path = folder.join("index.csv");
-    if !path.is_file() {
-        return Ok(None);
-    }
-    let wrong = |e: csv::Error| DataError::content(&path, e.to_string());
-    let mut reader = csv::Reader::from_path(&path).map_err(wrong)?;
-    let headers = reader.headers().map_err(wrong)?.clone();
-    let column = |name: &str| headers.iter().position(|h| h.trim().eq_ignore_ascii_case(name));
-    let (Some(image), Some(label)) = (column("image"), column("label")) else { return Ok(None) };
-    let split = column("split");
-    let mut found = Vec::new();
-    for (at, row) in reader.records().enumerate() {
-        let row = row.map_err(wrong)?;
-        let field = |column: usize| row.get(column).unwrap_or_default().trim();
-        for (name, column) in [("image", image), ("label", label)] {
-            if !folder.join(field(column)).is_file() {
-                let message = format!("{name} '{}': there is no such file", field(column));
-                return Err(DataError::record(&path, format!("line {}", at + 2), message));
-            }
-        }
-        found.push(Files {
-            name: Path::new(field(image)).with_extension("").to_string_lossy().into_owned(),
-            picture: Some(folder.join(field(image))),
-            label: folder.join(field(label)),
-            part: split.and_then(|s| part_of(field(s))),
-        });
-    }
-    Ok(Some(found))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     fn labels(height: usize, width: usize, ids: &[u32]) -> Labels {
@@ -664,15 +636,58 @@ mod tests {
         assert_eq!(names, expected);
         let own: Vec<String> = find_labels(&root.join("train/label")).unwrap().into_keys().collect();
         assert_eq!(own, ["x"], "a folder of label images by itself");
+        let error = read_folder(root).unwrap_err().to_string();
+        assert!(
+            error.contains("A1/plant007_label.png: its folder names no part of the data, though that of"),
+            "{error}"
+        );
+        for name in ["A1/plant007_rgb.png", "A1/plant007_label.png", "y.png", "y_masks.png"] {
+            fs::create_dir_all(root.join("train/A1")).unwrap();
+            fs::rename(root.join(name), root.join("train").join(name)).unwrap();
+        }
         let set = read_folder(root).unwrap();
         assert_eq!((set.train.len(), set.test.len()), (3, 1));
         assert_eq!(set.test[0].labels, one);
+        for name in ["y.png", "y_masks.png"] {
+            fs::rename(root.join("train").join(name), root.join(name)).unwrap();
+        }
 
         fs::write(root.join("index.csv"), "image,label,split\ny.png,y_masks.png,train\n").unwrap();
         assert_eq!(find(root).unwrap().len(), 1);
         fs::write(root.join("index.csv"), "image,label\nnone.png,y_masks.png\n").unwrap();
         let error = find(root).unwrap_err().to_string();
         assert!(error.ends_with("index.csv, line 2: image 'none.png': there is no such file"), "{error}");
+    }
+
+    /// Whatever folders and splits are called: judged by, or told, never trained on in silence.
+    #[test]
+    fn the_words_for_parts_are_known() {
+        let one = labels(2, 2, &[0, 1, 1, 2]);
+        let put = |folder: &Path, part: &str| {
+            fs::create_dir_all(folder.join(part)).unwrap();
+            write_picture(&folder.join(part).join("x_image.png"), &grey(2, 2)).unwrap();
+            write_labels(&folder.join(part).join("x_label.png"), &one).unwrap();
+        };
+        for (train, test) in
+            [("train", "valid"), ("Training", "val2"), ("trn", "dev"), ("stage1_train", "tst"), ("train", "x/eval/y")]
+        {
+            let folder = tempfile::tempdir().unwrap();
+            put(folder.path(), train);
+            put(folder.path(), test);
+            let set = read_folder(folder.path()).unwrap();
+            assert_eq!((set.train.len(), set.test[0].name.as_str()), (1, format!("{test}/x").as_str()));
+        }
+        for (first, second, said) in [
+            ("train", "tset", "tset/x_label.png: its folder names no part"),
+            ("dev", "other", "other/x_label.png: its folder names no part"),
+            ("valid", "test", "all 2 label images are in a part to judge by"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            put(folder.path(), first);
+            put(folder.path(), second);
+            let error = read_folder(folder.path()).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
     }
 
     #[test]
@@ -694,6 +709,11 @@ mod tests {
         assert!(error.contains("none of its 1 files is a label image; looked for NAME_label.png"), "{error}");
         assert!(find_labels(folder.path()).unwrap_err().to_string().contains("is a PNG"));
         write_labels(&folder.path().join("a_label.png"), &labels(1, 2, &[1, 1])).unwrap();
+        let other = folder.path().join("a_labels.png");
+        write_labels(&other, &labels(1, 2, &[1, 1])).unwrap();
+        // What is wrong is said, and not every PNG taken for a label image.
+        assert!(find_labels(folder.path()).unwrap_err().to_string().contains("are labels of 'a'"));
+        fs::remove_file(other).unwrap();
         let error = read_folder(folder.path()).unwrap_err().to_string();
         assert!(error.contains("no picture beside it"), "{error}");
         write_picture(&folder.path().join("a_image.png"), &grey(2, 2)).unwrap();

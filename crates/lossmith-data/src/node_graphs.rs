@@ -1,6 +1,6 @@
 //! Scene graphs whose nodes come with a feature vector: what a model of scene graphs sees where there are no images.
 //!
-//! A folder holds `vocabulary.json`, `train.jsonl` and `test.jsonl`; one line is one scene:
+//! A folder holds `vocabulary.json`, `train.jsonl` and `test.jsonl`; one line (or one entry of a list) is one scene:
 //!
 //! ```json
 //! {"boxes": [[0,0,9,9], ...], "labels": [3, ...], "relations": [{"subject":0,"object":1,"predicate":2}], "features": [[0.1, ...], ...]}
@@ -8,7 +8,6 @@
 //!
 //! Class 0 is background, predicate 0 is none.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use lossmith::graph::{SceneGraph, Vocabulary};
@@ -18,9 +17,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::graph_json::{GraphSet, ImageGraph};
 use crate::make::hubs;
+use crate::records::JsonRecords;
 use crate::scene_graphs::{self, Part};
+use crate::source::Source;
 use crate::vrd::Nodes;
-use crate::{DataError, Result, atomic};
+use crate::{DataError, Result, atomic, limits, whole_text};
 
 /// The file that makes a folder one of scenes with vectors.
 pub const VOCABULARY: &str = "vocabulary.json";
@@ -70,7 +71,7 @@ impl NodeGraphs {
     /// label or predicate without a name, a relation to a missing node, or more than [`MOST_NODES`] nodes.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(VOCABULARY);
-        let text = std::fs::read_to_string(&path).map_err(DataError::io(&path, "read"))?;
+        let text = whole_text(&path)?;
         let about: About = serde_json::from_str(&text)
             .map_err(|e| DataError::Content { path: path.clone(), message: e.to_string() })?;
         let mut width = None;
@@ -108,6 +109,9 @@ impl NodeGraphs {
             vocabulary.objects.insert(0, BACKGROUND.to_owned());
         }
         let classes = vocabulary.objects.len();
+        let nodes: usize =
+            [&train, &test].iter().flat_map(|set| &set.images).map(|image| image.graph.boxes.len()).sum();
+        check_vectors(nodes, classes)?;
         let scenes = |mut set: GraphSet, part: u64| -> Result<Vec<NodeGraph>> {
             set.images.iter_mut().for_each(|image| image.graph.relations.retain(|r| r.subject != r.object));
             let related = set.images.into_iter().enumerate().filter(|(_, image)| !image.graph.relations.is_empty());
@@ -131,18 +135,19 @@ impl NodeGraphs {
     /// # Errors
     /// The folder is there already, or the system refuses.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        atomic::new_folder(folder)?;
         let fault = |e: serde_json::Error| DataError::Argument(e.to_string());
-        for (name, scenes) in [("train.jsonl", &self.train), ("test.jsonl", &self.test)] {
-            let mut text = String::new();
-            for scene in scenes {
-                text += &serde_json::to_string(scene).map_err(fault)?;
-                text.push('\n');
+        atomic::folder_with(folder, |folder| {
+            for (name, scenes) in [("train.jsonl", &self.train), ("test.jsonl", &self.test)] {
+                let mut text = String::new();
+                for scene in scenes {
+                    text += &serde_json::to_string(scene).map_err(fault)?;
+                    text.push('\n');
+                }
+                atomic::write(&folder.join(name), text.as_bytes())?;
             }
-            atomic::write(&folder.join(name), text.as_bytes())?;
-        }
-        let about = serde_json::to_vec_pretty(&self.about).map_err(fault)?;
-        atomic::write(&folder.join(VOCABULARY), &about)
+            let about = serde_json::to_vec_pretty(&self.about).map_err(fault)?;
+            atomic::write(&folder.join(VOCABULARY), &about)
+        })
     }
 
     /// The length of the nodes' vectors.
@@ -151,17 +156,22 @@ impl NodeGraphs {
     }
 }
 
+/// Refuses what would take more than is allowed: a vector as long as there are classes for every node.
+fn check_vectors(nodes: usize, classes: usize) -> Result<()> {
+    let (bytes, most) = (nodes as u128 * classes as u128 * size_of::<f32>() as u128, limits::current().bytes);
+    if bytes <= u128::from(most) {
+        return Ok(());
+    }
+    let message = format!("a vector of {classes} classes for each of its {nodes} boxes: {}", limits::exceeded());
+    Err(DataError::argument(message))
+}
+
 fn read_scenes(path: &Path, names: &Vocabulary, width: &mut Option<usize>) -> Result<Vec<NodeGraph>> {
-    let file = std::fs::File::open(path).map_err(DataError::io(path, "open"))?;
     let mut scenes = Vec::new();
-    for (at, line) in BufReader::new(file).lines().enumerate() {
-        let line = line.map_err(DataError::io(path, "read"))?;
-        if line.trim().is_empty() {
-            continue;
-        }
-        let wrong =
-            |message: String| DataError::Record { path: path.to_owned(), record: format!("line {}", at + 1), message };
-        let scene: NodeGraph = serde_json::from_str(&line).map_err(|e| wrong(e.to_string()))?;
+    for record in JsonRecords::new(path, Source::open(path)?, false)? {
+        let (place, text) = record?;
+        let wrong = |message: String| DataError::record(path, place.clone(), message);
+        let scene: NodeGraph = serde_json::from_slice(&text).map_err(|e| wrong(e.to_string()))?;
         check(&scene, names, width).map_err(wrong)?;
         scenes.push(scene);
     }

@@ -7,14 +7,15 @@
 //!
 //! Classes are numbered from 0 and predicates from 1 in the alphabetical order of their names (`/m/04bcr3`).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use lossmith::graph::{Corners, Relation, SceneGraph, Triple, Vocabulary};
 use lossmith::metric::triplets::{Detection, Located};
 
 use crate::graph_json::{GraphSet, ImageGraph};
-use crate::{DataError, Result};
+use crate::source::Source;
+use crate::{DataError, Result, limits};
 
 const RELATION: [&str; 12] = [
     "ImageID",
@@ -47,7 +48,12 @@ struct Row {
 /// # Errors
 /// A column is missing, a row is cut short or holds no number, a box is wrong: the error names file and line.
 pub fn read_truth(annotations: &Path, labels: Option<&Path>) -> Result<GraphSet> {
-    let rows = read_rows(annotations, false)?;
+    let mut rows = read_rows(annotations, false)?.into_iter().collect::<Result<Vec<Row>>>()?;
+    // Boxes of 0 to 1 lie in pictures of 1 by 1; a file whose boxes are mostly larger has pixels.
+    let small = rows.iter().filter(|row| row.boxes.as_flattened().iter().all(|v| *v <= 1.0)).count();
+    if 2 * small > rows.len() {
+        rows = rows.into_iter().map(|row| row.inside(annotations)).collect::<Result<_>>()?;
+    }
     let verified = labels.map(read_labels).transpose()?.unwrap_or_default();
     let classes: BTreeSet<&str> = rows
         .iter()
@@ -74,15 +80,72 @@ pub fn read_truth(annotations: &Path, labels: Option<&Path>) -> Result<GraphSet>
     Ok(GraphSet { images: images.into_values().collect(), vocabulary })
 }
 
-/// Reads predictions, by image. Rows with a class or predicate that the truth does not have are numbered past its last.
+/// Predictions, by image.
+#[derive(Debug, Default)]
+pub struct Predictions {
+    /// The detections of each image of the truth, in the file's order.
+    pub images: HashMap<String, Vec<Detection>>,
+    /// How many rows are wrong, or name an image, a class or a predicate that the truth does not have.
+    pub wrong: usize,
+    /// What is wrong with the first of them.
+    pub first: Option<DataError>,
+}
+
+impl Predictions {
+    fn note(&mut self, fault: DataError, skip_bad: bool) -> Result<()> {
+        if !skip_bad {
+            return Err(fault);
+        }
+        self.wrong += 1;
+        self.first.get_or_insert(fault);
+        Ok(())
+    }
+}
+
+/// Reads predictions. With `skip_bad` rows that are wrong or of unknown images are left out, and those of unknown classes or
+/// predicates are numbered past the truth's last: the official tool ignores them or counts them as wrong.
 ///
 /// # Errors
-/// As for the truth, or a score that is no finite number.
-pub fn read_predictions(path: &Path, vocabulary: &Vocabulary) -> Result<HashMap<String, Vec<Detection>>> {
+/// As for the truth; a score that is no finite number; an image, a class or a predicate that the truth does not have, and then
+/// the error lists some that it has.
+pub fn read_predictions(path: &Path, truth: &GraphSet, skip_bad: bool) -> Result<Predictions> {
+    let vocabulary = &truth.vocabulary;
     let names = Names::new(vocabulary);
-    let mut images: HashMap<String, Vec<Detection>> = HashMap::new();
+    let known: HashSet<&str> = truth.images.iter().map(|i| i.image.as_str()).collect();
+    // Boxes of 0 to 1 lie in pictures of 1 by 1.
+    let normalised = truth.images.iter().flat_map(|i| &i.graph.boxes).flatten().all(|v| *v <= 1.0);
+    let mut found = Predictions::default();
+    let mut rows = Vec::new();
     for row in read_rows(path, true)? {
-        let list = images.entry(row.image).or_default();
+        let row = row.and_then(|row| if normalised { row.inside(path) } else { Ok(row) });
+        let row = match row {
+            Ok(row) => row,
+            Err(fault) => {
+                found.note(fault, skip_bad)?;
+                continue;
+            }
+        };
+        let wrong = |what: &str, name: &str, some: String| {
+            let message = format!("{what} '{name}' is none of the truth's: it has {some}");
+            DataError::record(path, format!("line {}", row.line), message)
+        };
+        if !known.contains(row.image.as_str()) {
+            let some = listed(truth.images.iter().map(|i| i.image.as_str()));
+            found.note(wrong("image", &row.image, some), skip_bad)?;
+            continue;
+        }
+        let class = [&row.subject, &row.object].into_iter().find(|class| !names.objects.contains_key(class.as_str()));
+        if let Some(class) = class {
+            let some = listed(vocabulary.objects.iter().map(String::as_str));
+            found.note(wrong("class", class, some), skip_bad)?;
+        } else if !names.predicates.contains_key(row.predicate.as_str()) {
+            let some = listed(vocabulary.predicates.iter().map(String::as_str));
+            found.note(wrong("predicate", &row.predicate, some), skip_bad)?;
+        }
+        rows.push(row);
+    }
+    for row in rows {
+        let list = found.images.entry(row.image).or_default();
         let class = |name: &str| names.objects.get(name).copied().unwrap_or(vocabulary.objects.len() as u32);
         let predicate = names.predicates.get(row.predicate.as_str()).copied();
         let triple = Triple {
@@ -93,7 +156,18 @@ pub fn read_predictions(path: &Path, vocabulary: &Vocabulary) -> Result<HashMap<
         let at = Located { triple, subject: row.boxes[0], object: row.boxes[1] };
         list.push(Detection { at, score: row.score, pair: list.len() as u32 });
     }
-    Ok(images)
+    Ok(found)
+}
+
+/// The first names of a list, and how many more there are.
+fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    const SHOWN: usize = 8;
+    let names: Vec<&str> = names.collect();
+    let shown = names[..names.len().min(SHOWN)].join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }
 
 struct Names<'a> {
@@ -129,7 +203,22 @@ fn read_labels(path: &Path) -> Result<Vec<(String, String)>> {
     Ok(labels)
 }
 
-fn read_rows(path: &Path, scored: bool) -> Result<Vec<Row>> {
+impl Row {
+    /// The row, if its boxes are not beyond the far edges of a picture of 1 by 1.
+    fn inside(self, path: &Path) -> Result<Self> {
+        match self.boxes.iter().find(|b| b[0] > 1.0 || b[1] > 1.0) {
+            None => Ok(self),
+            Some(b) => {
+                let message =
+                    format!("a box has XMin {} and YMin {}: outside of the image, which is 1 x 1", b[0], b[1]);
+                Err(DataError::record(path, format!("line {}", self.line), message))
+            }
+        }
+    }
+}
+
+/// The rows that are relations, each with what is wrong with it.
+fn read_rows(path: &Path, scored: bool) -> Result<Vec<Result<Row>>> {
     let (mut reader, columns) = open(path, RELATION)?;
     let score = match reader.headers().map_err(|e| fault(path, &e))?.iter().position(|h| h.trim() == "Score") {
         None if scored => return Err(DataError::content(path, "has no column 'Score', which predictions have")),
@@ -137,48 +226,47 @@ fn read_rows(path: &Path, scored: bool) -> Result<Vec<Row>> {
     };
     let mut rows = Vec::new();
     for record in reader.records() {
-        let record = record.map_err(|e| fault(path, &e))?;
-        let line = record.position().map_or(0, csv::Position::line);
-        let text = |column: usize| record[columns[column]].trim();
-        if text(1).is_empty() {
-            continue;
+        match record {
+            Ok(record) if record[columns[1]].trim().is_empty() => {}
+            Ok(record) => rows.push(read_row(path, &record, columns, score)),
+            Err(e) => rows.push(Err(fault(path, &e))),
         }
-        let number = |column: usize, name: &str| {
-            let text = record[column].trim();
-            text.parse::<f64>().ok().filter(|v| v.is_finite()).ok_or_else(|| {
-                DataError::record(path, format!("line {line}"), format!("{name} is '{text}', expected a finite number"))
-            })
-        };
-        let mut numbers = [0.0; 8];
-        for (at, to) in numbers.iter_mut().enumerate() {
-            *to = number(columns[3 + at], RELATION[3 + at])?;
-        }
-        let corners = |n: &[f64]| [n[0], n[2], n[1], n[3]];
-        let boxes = [corners(&numbers[..4]), corners(&numbers[4..])];
-        if let Some(b) = boxes.iter().find(|b| b[2] < b[0] || b[3] < b[1]) {
-            let message =
-                format!("a box has XMin {}, XMax {}, YMin {}, YMax {}: the wrong way round", b[0], b[2], b[1], b[3]);
-            return Err(DataError::record(path, format!("line {line}"), message));
-        }
-        if let Some(b) = boxes.iter().find(|b| b[2] < 0.0 || b[3] < 0.0) {
-            let message = format!("a box has XMax {} and YMax {}: outside of the image", b[2], b[3]);
-            return Err(DataError::record(path, format!("line {line}"), message));
-        }
-        let score = score.map_or(Ok(1.0), |column| number(column, "Score"))?;
-        let [image, subject, object, predicate] = [text(0), text(1), text(2), text(11)].map(str::to_owned);
-        rows.push(Row { line, image, subject, object, predicate, boxes, score });
-    }
-    if let Some(row) = rows.iter().find(|r| r.object.is_empty() || r.predicate.is_empty()) {
-        let message = "LabelName2 or RelationshipLabel is empty";
-        return Err(DataError::record(path, format!("line {}", row.line), message));
     }
     Ok(rows)
 }
 
+fn read_row(path: &Path, record: &csv::StringRecord, columns: [usize; 12], score: Option<usize>) -> Result<Row> {
+    let line = record.position().map_or(0, csv::Position::line);
+    let wrong = |message: String| DataError::record(path, format!("line {line}"), message);
+    let number = |column: usize, name: &str| {
+        let text = record[column].trim();
+        let number = text.parse::<f64>().ok().filter(|v| v.is_finite());
+        number.ok_or_else(|| wrong(format!("{name} is '{text}', expected a finite number")))
+    };
+    let mut numbers = [0.0; 8];
+    for (at, to) in numbers.iter_mut().enumerate() {
+        *to = number(columns[3 + at], RELATION[3 + at])?;
+    }
+    let corners = |n: &[f64]| [n[0], n[2], n[1], n[3]];
+    let boxes = [corners(&numbers[..4]), corners(&numbers[4..])];
+    if let Some(b) = boxes.iter().find(|b| b[2] < b[0] || b[3] < b[1]) {
+        let sides = format!("a box has XMin {}, XMax {}, YMin {}, YMax {}", b[0], b[2], b[1], b[3]);
+        return Err(wrong(format!("{sides}: the wrong way round")));
+    }
+    if let Some(b) = boxes.iter().find(|b| b[2] < 0.0 || b[3] < 0.0) {
+        return Err(wrong(format!("a box has XMax {} and YMax {}: outside of the image", b[2], b[3])));
+    }
+    let score = score.map_or(Ok(1.0), |column| number(column, "Score"))?;
+    let [image, subject, object, predicate] = [0, 1, 2, 11].map(|at| record[columns[at]].trim().to_owned());
+    if object.is_empty() || predicate.is_empty() {
+        return Err(wrong("LabelName2 or RelationshipLabel is empty".to_owned()));
+    }
+    Ok(Row { line, image, subject, object, predicate, boxes, score })
+}
+
 /// Opens a CSV file and finds the columns by name.
-fn open<const N: usize>(path: &Path, names: [&str; N]) -> Result<(csv::Reader<std::fs::File>, [usize; N])> {
-    let file = std::fs::File::open(path).map_err(DataError::io(path, "read"))?;
-    let mut reader = csv::Reader::from_reader(file);
+fn open<const N: usize>(path: &Path, names: [&str; N]) -> Result<(csv::Reader<Source<'static>>, [usize; N])> {
+    let mut reader = csv::Reader::from_reader(Source::open(path)?.text());
     let headers = reader.headers().map_err(|e| fault(path, &e))?.clone();
     let mut columns = [0; N];
     for (column, name) in columns.iter_mut().zip(names) {
@@ -196,6 +284,7 @@ fn fault(path: &Path, e: &csv::Error) -> DataError {
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
             format!("has {len} columns, the header has {expected_len}: cut short?")
         }
+        csv::ErrorKind::Io(e) if e.kind() == std::io::ErrorKind::FileTooLarge => limits::exceeded(),
         _ => e.to_string(),
     };
     DataError::record(path, line, message)
@@ -230,9 +319,36 @@ mod tests {
         assert_eq!(a.graph.relations[1], Relation { subject: 0, object: 0, predicate: 2 });
         assert_eq!((set.images[1].image.as_str(), set.images[1].graph.boxes.len()), ("b", 0));
 
-        let (_keep, found) = file(&format!("{HEADER},Score\n{ROW},0.7\n{},0.5\n", ROW.replace("/m/2", "/m/9")));
-        let found = &read_predictions(&found, &set.vocabulary).unwrap()["a"];
-        assert_eq!((found[0].score, found[0].at.triple.subject, found[1].at.triple.subject), (0.7, 1, 3));
+        let (_keep, found) = file(&format!("{HEADER},Score\n{ROW},0.7\n{ROW},0.5\n"));
+        let found = &read_predictions(&found, &set, false).unwrap().images["a"];
+        assert_eq!((found[0].score, found[0].at.triple.subject, found[1].at.triple.subject), (0.7, 1, 1));
+    }
+
+    #[test]
+    fn unknown_names_are_errors_that_list_the_known_ones() {
+        let (_keep, truth) = file(&format!("{HEADER}\n{ROW}\n"));
+        let truth = read_truth(&truth, None).unwrap();
+        for (from, to, wanted) in [
+            ("a,/m/2", "b,/m/2", "line 2: image 'b' is none of the truth's: it has a"),
+            ("/m/2", "person", "line 2: class 'person' is none of the truth's: it has /m/1, /m/2"),
+            ("/m/1", "Cup", "line 2: class 'Cup' is none of the truth's: it has /m/1, /m/2"),
+            ("holds", "at", "line 2: predicate 'at' is none of the truth's: it has holds"),
+            (
+                "0.1,0.5,0.2,0.6",
+                "2.1,2.5,0.2,0.6",
+                "line 2: a box has XMin 2.1 and YMin 0.2: outside of the image, which is 1 x 1",
+            ),
+        ] {
+            let (_keep, path) = file(&format!("{HEADER},Score\n{},0.5\n{ROW},0.7\n", ROW.replacen(from, to, 1)));
+            let error = read_predictions(&path, &truth, false).unwrap_err().to_string();
+            assert!(error.contains(wanted), "{error}");
+            let found = read_predictions(&path, &truth, true).unwrap();
+            assert_eq!((found.wrong, found.images["a"].last().unwrap().score), (1, 0.7));
+            assert_eq!(found.first.unwrap().to_string(), error);
+            // What the tool itself sees stays, under a number that the truth does not have.
+            let seen = wanted.contains("class") || wanted.contains("predicate");
+            assert_eq!(found.images["a"].len(), 1 + usize::from(seen));
+        }
     }
 
     #[test]
@@ -251,9 +367,15 @@ mod tests {
         assert!(read(&format!("{HEADER}\n{}\n", ROW.replace("0.6", "0.1"))).contains("the wrong way round"));
         let outside = ROW.replace("0.1,0.5,0.2,0.6", "-0.4,-0.2,0.2,0.6");
         assert!(read(&format!("{HEADER}\n{outside}\n")).contains("line 2: a box has XMax -0.2 and YMax 0.6: outside"));
+        let beyond = ROW.replace("0.1,0.5,0.2,0.6", "1.4,1.6,0.2,0.6");
+        let beyond = read(&format!("{HEADER}\n{ROW}\n{ROW}\n{beyond}\n"));
+        assert!(
+            beyond.contains("line 4: a box has XMin 1.4 and YMin 0.2: outside of the image, which is 1 x 1"),
+            "{beyond}"
+        );
         assert!(read(&format!("{}\n{ROW}\n", HEADER.replace("YMax2", "Y"))).contains("has no column 'YMax2'"));
         let (_keep, path) = file(&format!("{HEADER}\n{ROW}\n"));
-        let missing = read_predictions(&path, &Vocabulary::default()).unwrap_err().to_string();
+        let missing = read_predictions(&path, &GraphSet::default(), false).unwrap_err().to_string();
         assert!(missing.contains("no column 'Score'"), "{missing}");
     }
 }

@@ -7,7 +7,6 @@
 //! become 0 and 255. Cameras use 10 to 14 of the 16 bits, and a single hot pixel all of them, so that the upper half of the bits
 //! would leave next to nothing.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::Path;
 
@@ -15,6 +14,7 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader};
 use rayon::prelude::*;
 
+use crate::source::open_regular;
 use crate::{DataError, Result};
 
 /// Which pixels of a file that asks to be turned are meant.
@@ -71,7 +71,7 @@ fn swaps(orientation: Orientation) -> bool {
 
 /// Width and height as stored, and how the picture is to be turned; the pixels are not read.
 fn size_and_orientation(path: &Path) -> Option<([usize; 2], Orientation)> {
-    let mut file = BufReader::new(File::open(path).ok()?);
+    let mut file = BufReader::new(open_regular(path).ok()?.0);
     if file.fill_buf().ok()?.starts_with(&[0xff, SOI]) {
         // The decoder would read the file to its end.
         return jpeg_header(&mut file);
@@ -86,7 +86,7 @@ fn size_and_orientation(path: &Path) -> Option<([usize; 2], Orientation)> {
 /// # Errors
 /// The file ends before.
 pub(crate) fn check_whole_jpeg(path: &Path) -> Result<()> {
-    let mut file = BufReader::new(File::open(path).map_err(DataError::io(path, "read"))?);
+    let mut file = BufReader::new(open_regular(path)?.0);
     loop {
         match segment(&mut file) {
             Ok(Segment { marker: EOI, .. }) => return Ok(()),

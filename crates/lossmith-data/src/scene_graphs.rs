@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::folder::names;
 use crate::graph_json::GraphSet;
+pub use crate::parts::Part;
 use crate::vrd::Nodes;
 use crate::{DataError, Result, openimages, visual_genome, vrd};
 
@@ -15,25 +17,24 @@ pub const IMAGES: &str = "images";
 /// The feature vectors beside the graphs of a folder.
 pub const FEATURES: &str = "features.safetensors";
 
-/// Which part of a data set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// To train on.
-    Train,
-    /// To judge by.
-    Test,
+/// The graphs of one part in a folder: the names above, or another word for the part.
+///
+/// # Errors
+/// A file of graphs whose name is that of no part.
+pub(crate) fn file(folder: &Path, names: &[String], part: Part) -> Result<Option<PathBuf>> {
+    let found = part.file(folder, names, ("", "-graphs.json"), "test")?;
+    Ok(found.map(|name| folder.join(name)))
 }
 
 /// Reads one part of a data set; a file that has no parts is read whole.
 ///
-/// `nodes` says what a node of VRD is; `dictionary` is that of VG-SGG.h5, `VG-SGG-dicts.json` beside it unless given.
+/// `nodes` says what a node of VRD is; `dictionary` is that of VG-SGG.h5, the one beside it unless given.
 ///
 /// # Errors
 /// Nothing that is known, or a fault of its reader, which names file and record.
 pub fn read(path: &Path, part: Part, nodes: Nodes, dictionary: Option<&Path>) -> Result<GraphSet> {
     if path.is_dir() {
-        let file = path.join(if part == Part::Train { TRAIN } else { TEST });
-        if file.is_file() {
+        if let Some(file) = file(path, &names(path)?, part)? {
             return GraphSet::read(&file);
         }
         if !vrd::recognised(path) {
@@ -47,9 +48,10 @@ pub fn read(path: &Path, part: Part, nodes: Nodes, dictionary: Option<&Path>) ->
     }
     match path.extension().and_then(|e| e.to_str()) {
         _ if is_h5(path) => {
-            let beside: PathBuf = path.with_file_name("VG-SGG-dicts.json");
+            let dictionary =
+                dictionary.map_or_else(|| visual_genome::dictionary_beside(path), |own| Ok(own.to_owned()))?;
             let split = if part == Part::Train { visual_genome::Split::Train } else { visual_genome::Split::Test };
-            visual_genome::read_h5(path, dictionary.unwrap_or(&beside), split)
+            visual_genome::read_h5(path, &dictionary, split)
         }
         Some("csv") => openimages::read_truth(path, None),
         _ => match GraphSet::read(path) {

@@ -3,14 +3,14 @@
 //! Floats are f32 and integers i64; other integer types and booleans are widened to i64, which loses nothing.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use ndarray::{ArrayD, IxDyn};
 use safetensors::tensor::{TensorInfo, TensorView};
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
-use crate::{DataError, Result, atomic};
+use crate::source::Source;
+use crate::{DataError, Result, atomic, limits};
 
 /// An array of one of the two types that the rest of the program works with.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,8 +60,7 @@ pub type Tensors = BTreeMap<String, Tensor>;
 /// A file that cannot be read or is no safetensors file; a header that speaks of more bytes than there are; an element
 /// type that does not fit into f32 or i64.
 pub fn read(path: &Path) -> Result<Tensors> {
-    let bytes = fs::read(path).map_err(DataError::io(path, "read"))?;
-    parse(&bytes, path)
+    parse(&Source::open(path)?.all()?, path)
 }
 
 /// Reads all tensors from the bytes of a file; `path` only serves the errors.
@@ -73,6 +72,8 @@ pub fn parse(bytes: &[u8], path: &Path) -> Result<Tensors> {
         return Err(DataError::record(path, format!("tensor '{name}'"), message));
     }
     let file = SafeTensors::deserialize(bytes).map_err(|e| DataError::content(path, fault(&e, bytes)))?;
+    let in_memory = file.iter().map(|(_, view)| memory_of(&view)).sum();
+    limits::check(path, "its tensors", in_memory)?;
     file.iter()
         .map(|(name, view)| {
             let tensor =
@@ -111,6 +112,12 @@ pub fn to_bytes<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>) ->
     safetensors::serialize(views, None).map_err(wrong)
 }
 
+/// What a tensor takes once it is widened.
+fn memory_of(view: &TensorView<'_>) -> u128 {
+    let elements = view.data().len() as u128 * 8 / view.dtype().bitsize() as u128;
+    elements * if view.dtype() == Dtype::F32 { 4 } else { 8 }
+}
+
 fn convert(view: &TensorView<'_>) -> std::result::Result<Tensor, String> {
     let bytes = view.data();
     let integers = |numbers: Vec<i64>| Ok(Tensor::I64(shaped(view, numbers)?));
@@ -138,11 +145,17 @@ fn shaped<T>(view: &TensorView<'_>, numbers: Vec<T>) -> std::result::Result<Arra
     ArrayD::from_shape_vec(IxDyn(shape), numbers).map_err(|e| format!("shape {shape:?}: {e}"))
 }
 
+/// As the crate has it.
+const MOST_HEADER: usize = 100_000_000;
+
 /// The first tensor of the header that the file cannot hold as stated. The crate would refuse it too, but without its
 /// name, and adds up the stated sizes unchecked.
 fn misfit(bytes: &[u8]) -> Option<(String, String)> {
     let length = usize::try_from(u64::from_le_bytes(*bytes.first_chunk()?)).ok()?;
     let data = bytes.len().checked_sub(8)?.checked_sub(length)?;
+    if length > MOST_HEADER {
+        return None;
+    }
     let header: BTreeMap<String, serde_json::Value> = serde_json::from_slice(&bytes[8..8 + length]).ok()?;
     header.into_iter().find_map(|(name, value)| {
         let TensorInfo { dtype, shape, data_offsets: (start, end) } = serde_json::from_value(value).ok()?;

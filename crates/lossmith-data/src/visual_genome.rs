@@ -13,21 +13,22 @@
 //! (then it is named by its place) or an annotation that is not there.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use hdf5_pure::{DType, File};
+use hdf5_pure::{DType, Dataset, File};
 use lossmith::graph::{Corners, Relation, SceneGraph, Vocabulary};
 use serde::Deserialize;
 
 use crate::graph_json::{GraphSet, ImageGraph, read_json};
-use crate::{DataError, Result};
+use crate::source::{MOST_UNPACKED_PER_BYTE, Source};
+use crate::{DataError, Result, limits};
 
 /// Which images of the h5 file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
-    /// Flag 0, without the first 5000 that have a relation.
+    /// Flag 0, without the first 5000 that have a relation; all of flag 0 where there are no more than those.
     Train,
-    /// The first 5000 images of flag 0 that have a relation.
+    /// The first 5000 images of flag 0 that have a relation, if there are more.
     Validation,
     /// Flag 2.
     Test,
@@ -45,12 +46,12 @@ struct Dictionary {
 /// Reads one split of an h5 file and its dictionary; images without a box or a relation are left out, as published.
 ///
 /// # Errors
-/// Another schema, numbers that do not fit together, a class without a name, or only validation images to train on.
+/// Another schema, numbers that do not fit together, or a class without a name.
 pub fn read_h5(h5: &Path, dictionary: &Path, split: Split) -> Result<GraphSet> {
     let names: Dictionary = read_json(dictionary)?;
     let vocabulary = Vocabulary {
-        objects: in_order(&names.label_to_idx, dictionary, Some("__background__"))?,
-        predicates: in_order(&names.predicate_to_idx, dictionary, None)?,
+        objects: std::iter::once(BACKGROUND.to_owned()).chain(in_order(&names.label_to_idx, dictionary)?).collect(),
+        predicates: in_order(&names.predicate_to_idx, dictionary)?,
     };
     let tables = Tables::read(h5)?;
     let wanted = if split == Split::Test { 2 } else { 0 };
@@ -62,31 +63,51 @@ pub fn read_h5(h5: &Path, dictionary: &Path, split: Split) -> Result<GraphSet> {
     }
     let images = match split {
         Split::Test => images,
-        Split::Validation => images.into_iter().take(VALIDATION).collect(),
-        Split::Train if (1..=VALIDATION).contains(&images.len()) => {
-            let message = format!(
-                "has {} training images with relations, and the first {VALIDATION} are for validation, as published: none is left to train on; \
-                 smaller data sets are read as graph JSON",
-                images.len()
-            );
-            return Err(DataError::content(h5, message));
-        }
+        // A small data set has none for validation: all are trained on.
+        Split::Train if images.len() <= VALIDATION => images,
+        Split::Validation if images.len() <= VALIDATION => Vec::new(),
         Split::Train => images.into_iter().skip(VALIDATION).collect(),
+        Split::Validation => images.into_iter().take(VALIDATION).collect(),
     };
     let set = GraphSet { vocabulary, images };
     set.check(h5)?;
     Ok(set)
 }
 
+/// Class 0, which no box has; a dictionary may name it, or leave it out.
+const BACKGROUND: &str = "__background__";
+
 /// The names of 1, 2, 3, ...
-fn in_order(numbers: &BTreeMap<String, u32>, path: &Path, zero: Option<&str>) -> Result<Vec<String>> {
-    let mut names: Vec<(u32, &String)> = numbers.iter().map(|(name, &number)| (number, name)).collect();
+fn in_order(numbers: &BTreeMap<String, u32>, path: &Path) -> Result<Vec<String>> {
+    let real = numbers.iter().filter(|(name, number)| (name.as_str(), **number) != (BACKGROUND, 0));
+    let mut names: Vec<(u32, &String)> = real.map(|(name, &number)| (number, name)).collect();
     names.sort_unstable();
     if let Some((at, (number, name))) = names.iter().enumerate().find(|(at, (number, _))| *number as usize != at + 1) {
         let message = format!("'{name}' has the number {number}, expected {}: each from 1 once", at + 1);
         return Err(DataError::content(path, message));
     }
-    Ok(zero.map(str::to_owned).into_iter().chain(names.into_iter().map(|(_, name)| name.clone())).collect())
+    Ok(names.into_iter().map(|(_, name)| name.clone()).collect())
+}
+
+/// The dictionary beside an h5 file: `VG-SGG-dicts.json` of `VG-SGG.h5`, `VG-SGG-dicts-with-attri.json` of `VG-SGG-with-attri.h5`; either
+/// will do where the other is not there, for they name the same classes.
+///
+/// # Errors
+/// Neither is there.
+pub fn dictionary_beside(h5: &Path) -> Result<PathBuf> {
+    let stem = h5.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
+    let own = stem.strip_prefix("VG-SGG").map(|rest| format!("VG-SGG-dicts{rest}.json"));
+    let names: Vec<String> =
+        own.into_iter().chain(["VG-SGG-dicts.json", "VG-SGG-dicts-with-attri.json"].map(str::to_owned)).collect();
+    let found = names.iter().map(|name| h5.with_file_name(name)).find(|path| path.is_file());
+    found.ok_or_else(|| {
+        let message = format!(
+            "there is no dictionary of its classes beside it: expected {} or {}",
+            names[0],
+            names[names.len() - 1]
+        );
+        DataError::content(h5, message)
+    })
 }
 
 /// The tables of the h5 file.
@@ -101,12 +122,39 @@ struct Tables {
     split: Vec<i64>,
 }
 
+/// A table before it is read.
+struct Table {
+    name: String,
+    dataset: Dataset,
+    rows: u64,
+    columns: u64,
+    /// Numbers of a chunk, which is unpacked at once.
+    chunk: u128,
+    whole: bool,
+}
+
+/// Compares the stated sizes with each other, with what the file can hold at `most`, and with the limits.
+fn check_sizes(path: &Path, all: &[Table; 9], most: u64) -> Result<()> {
+    for (table, like) in [(1, 0), (3, 2), (4, 8), (5, 8), (6, 8), (7, 8)] {
+        let (name, found, expected) = (&all[table].name, all[table].rows, all[like].rows);
+        if found != expected {
+            return Err(DataError::content(path, format!("'{name}' has {found} rows, expected {expected}")));
+        }
+    }
+    let numbers: u128 = all.iter().map(|t| (u128::from(t.rows) * u128::from(t.columns)).max(t.chunk)).sum();
+    if numbers > u128::from(most) {
+        let message = format!("its tables are said to have {numbers} numbers, which this file is too small to hold");
+        return Err(DataError::content(path, message));
+    }
+    limits::check(path, "its tables", numbers * size_of::<f64>() as u128)
+}
+
 impl Tables {
     fn read(path: &Path) -> Result<Self> {
-        // The crate's own error for a missing file does not name it.
-        std::fs::metadata(path).map_err(DataError::io(path, "read"))?;
-        let file = File::open(path).map_err(|e| DataError::content(path, format!("no HDF5 file: {e}")))?;
-        let dataset = |name: &str, width: u64| {
+        let bytes = Source::open(path)?.all()?;
+        let most = bytes.len() as u64 * MOST_UNPACKED_PER_BYTE;
+        let file = File::from_bytes(bytes).map_err(|e| DataError::content(path, format!("no HDF5 file: {e}")))?;
+        let open = |name: &str, width: u64| {
             let missing = |e: hdf5_pure::Error| {
                 DataError::content(
                     path,
@@ -122,40 +170,45 @@ impl Tables {
                     format!("'{name}' has shape {shape:?}, expected [rows, {width}]"),
                 ));
             }
-            Ok(dataset)
+            let fault = |e: hdf5_pure::Error| DataError::content(path, format!("'{name}' cannot be read: {e}"));
+            let whole = match dataset.dtype().map_err(fault)? {
+                DType::F32 | DType::F64 => false,
+                DType::I8 | DType::I16 | DType::I32 | DType::I64 => true,
+                DType::U8 | DType::U16 | DType::U32 | DType::U64 => true,
+                other => {
+                    return Err(DataError::content(path, format!("'{name}' holds {other:?}, expected numbers")));
+                }
+            };
+            let chunk = dataset.chunk_shape().map_err(fault)?.unwrap_or_default();
+            let chunk = chunk.iter().fold(1, |n: u128, side| n.saturating_mul(u128::from(*side)));
+            Ok(Table { name: name.to_owned(), dataset, rows: shape[0], columns, chunk, whole })
         };
-        let integers = |name: &str, width: u64| {
-            dataset(name, width)?
-                .read_i64()
-                .map_err(|e| DataError::content(path, format!("'{name}' cannot be read: {e}")))
-        };
-        let boxes = dataset("boxes_1024", 4)?;
-        let fault = |e: hdf5_pure::Error| DataError::content(path, format!("'boxes_1024' cannot be read: {e}"));
-        let whole = !matches!(boxes.dtype().map_err(fault)?, DType::F32 | DType::F64);
-        let tables = Self {
-            boxes: boxes.read_f64().map_err(fault)?,
-            whole,
-            labels: integers("labels", 1)?,
-            relationships: integers("relationships", 2)?,
-            predicates: integers("predicates", 1)?,
-            boxes_of: [integers("img_to_first_box", 1)?, integers("img_to_last_box", 1)?],
-            relations_of: [integers("img_to_first_rel", 1)?, integers("img_to_last_rel", 1)?],
-            split: integers("split", 1)?,
-        };
-        let lengths = [
-            ("labels", tables.labels.len(), tables.boxes.len() / 4),
-            ("predicates", tables.predicates.len(), tables.relationships.len() / 2),
-            ("img_to_first_box", tables.boxes_of[0].len(), tables.split.len()),
-            ("img_to_last_box", tables.boxes_of[1].len(), tables.split.len()),
-            ("img_to_first_rel", tables.relations_of[0].len(), tables.split.len()),
-            ("img_to_last_rel", tables.relations_of[1].len(), tables.split.len()),
+        let all = [
+            open("boxes_1024", 4)?,
+            open("labels", 1)?,
+            open("relationships", 2)?,
+            open("predicates", 1)?,
+            open("img_to_first_box", 1)?,
+            open("img_to_last_box", 1)?,
+            open("img_to_first_rel", 1)?,
+            open("img_to_last_rel", 1)?,
+            open("split", 1)?,
         ];
-        match lengths.iter().find(|(_, found, expected)| found != expected) {
-            Some((name, found, expected)) => {
-                Err(DataError::content(path, format!("'{name}' has {found} rows, expected {expected}")))
-            }
-            None => Ok(tables),
-        }
+        check_sizes(path, &all, most)?;
+        let fault = |name: &str, e: hdf5_pure::Error| DataError::content(path, format!("'{name}' cannot be read: {e}"));
+        let [boxes, labels, relationships, predicates, first_box, last_box, first_rel, last_rel, split] = &all;
+        let integers = |table: &Table| table.dataset.read_i64().map_err(|e| fault(&table.name, e));
+        let tables = Self {
+            boxes: boxes.dataset.read_f64().map_err(|e| fault(&boxes.name, e))?,
+            whole: boxes.whole,
+            labels: integers(labels)?,
+            relationships: integers(relationships)?,
+            predicates: integers(predicates)?,
+            boxes_of: [integers(first_box)?, integers(last_box)?],
+            relations_of: [integers(first_rel)?, integers(last_rel)?],
+            split: integers(split)?,
+        };
+        Ok(tables)
     }
 
     /// The graph of one image, if it has boxes and relations.
@@ -328,9 +381,28 @@ mod tests {
         // 10 - 5/2 = 7.5 is cut to 7.
         assert_eq!(graph.boxes, [[7.0, 8.0, 12.0, 12.0], [18.0, 18.0, 22.0, 22.0]]);
         assert_eq!((graph.labels.clone(), graph.relations[0].subject), (vec![2, 1], 1));
-        assert_eq!(fake.read(Split::Validation).unwrap().images.len(), 1);
-        let error = fake.read(Split::Train).unwrap_err().to_string();
-        assert!(error.contains("VG-SGG.h5: has 1 training images with relations, and the first 5000"), "{error}");
+        // So few are all trained on.
+        assert_eq!(fake.read(Split::Validation).unwrap().images.len(), 0);
+        assert_eq!(fake.read(Split::Train).unwrap().images.len(), 1);
+        let named = r#"{"label_to_idx": {"__background__": 0, "cup": 2, "person": 1}, "predicate_to_idx": {"__background__": 0, "holds": 1}}"#;
+        std::fs::write(fake.folder.path().join("d.json"), named).unwrap();
+        assert_eq!(fake.read(Split::Test).unwrap(), set);
+        std::fs::write(fake.folder.path().join("d.json"), named.replace(r#""cup": 2"#, r#""cup": 0"#)).unwrap();
+        let error = fake.read(Split::Test).unwrap_err().to_string();
+        assert!(error.contains("'cup' has the number 0, expected 1: each from 1 once"), "{error}");
+    }
+
+    #[test]
+    fn each_h5_file_finds_its_dictionary() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let error = dictionary_beside(&at("VG-SGG-with-attri.h5")).unwrap_err().to_string();
+        assert!(error.contains("expected VG-SGG-dicts-with-attri.json or "), "{error}");
+        std::fs::write(at("VG-SGG-dicts.json"), "").unwrap();
+        assert_eq!(dictionary_beside(&at("VG-SGG-with-attri.h5")).unwrap(), at("VG-SGG-dicts.json"));
+        std::fs::write(at("VG-SGG-dicts-with-attri.json"), "").unwrap();
+        assert_eq!(dictionary_beside(&at("VG-SGG-with-attri.h5")).unwrap(), at("VG-SGG-dicts-with-attri.json"));
+        assert_eq!(dictionary_beside(&at("VG-SGG.h5")).unwrap(), at("VG-SGG-dicts.json"));
     }
 
     #[test]

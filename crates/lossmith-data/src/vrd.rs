@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use lossmith::graph::{Corners, Relation, SceneGraph, Vocabulary};
 use serde::Deserialize;
 
-use crate::Result;
 use crate::graph_json::{GraphSet, ImageGraph, read_json};
+use crate::{DataError, Result};
 
 /// Which images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,16 @@ struct Size {
 }
 
 impl End {
+    /// Checks the order of the corners. Another order is mostly found by it, though not for every box.
+    fn check(&self) -> std::result::Result<(), String> {
+        let b = self.bbox;
+        if b[0] <= b[1] && b[2] <= b[3] {
+            return Ok(());
+        }
+        let like = if b[0] <= b[2] && b[1] <= b[3] { ", but this looks like [xmin, ymin, xmax, ymax]" } else { "" };
+        Err(format!("its bbox is {b:?}: expected [ymin, ymax, xmin, xmax]{like}"))
+    }
+
     fn corners(&self) -> Corners {
         let [y1, y2, x1, x2] = self.bbox;
         [x1, y1, x2, y2]
@@ -84,13 +94,24 @@ pub fn read(folder: &Path, split: Split, nodes: Nodes) -> Result<GraphSet> {
     let annotations: BTreeMap<String, Vec<Row>> = read_json(&path)?;
     let mut images = Vec::with_capacity(annotations.len());
     for (image, rows) in annotations {
+        for (at, row) in rows.iter().enumerate() {
+            for (what, end) in [("subject", &row.subject), ("object", &row.object)] {
+                let wrong =
+                    |message| DataError::record(&path, format!("image {image}, relation {at}, {what}"), message);
+                end.check().map_err(wrong)?;
+            }
+        }
         let size = sizes.get(&image).map(|s| [s.width, s.height]);
         images.push(ImageGraph { graph: graph(&rows, nodes), image, size, verified: Vec::new() });
     }
     let set = GraphSet { vocabulary, images };
     set.check(&path)?;
+    set.check_outside(&path, &[OUTSIDE])?;
     Ok(set)
 }
+
+/// The one image of the published data whose boxes lie outside of what its metadata says: it was resized.
+const OUTSIDE: &str = "9210906893_4102aa74c8_b.jpg";
 
 /// Whether a folder looks like VRD.
 pub fn recognised(folder: &Path) -> bool {
@@ -175,11 +196,26 @@ mod tests {
         for (from, to, wanted) in [
             (r#""predicate": 0"#, r#""predicate": 1"#, "image a.jpg: relation 0: predicate 2 is not in 1..=1"),
             (r#""category": 1"#, r#""category": 2"#, "image a.jpg: label 1 is 2, but there are 2 classes"),
-            ("[1, 9, 2, 8]", "[9, 1, 2, 8]", "image a.jpg: box 0 is"),
+            (
+                "[1, 9, 2, 8]",
+                "[9, 1, 2, 8]",
+                "annotations_test.json, image a.jpg, relation 0, subject: its bbox is [9.0, 1.0, 2.0, 8.0]: expected [ymin, ymax, xmin, xmax]",
+            ),
+            (
+                "[3, 5, 3, 5]",
+                "[30, 5, 32, 7]",
+                "object: its bbox is [30.0, 5.0, 32.0, 7.0]: expected [ymin, ymax, xmin, xmax], but this looks like [xmin, ymin, xmax, ymax]",
+            ),
             ("[1, 9, 2, 8]", "[1, 9, 2]", "annotations_test.json: no JSON of this form"),
         ] {
             let error = read(&row.replace(from, to)).unwrap_err().to_string();
             assert!(error.contains(wanted), "{error}");
         }
+        put("test_image_metadata.json", r#"{"a.jpg": {"width": 2, "height": 2}}"#);
+        let error = read(row).unwrap_err().to_string();
+        assert!(
+            error.contains("image a.jpg: box 1 is [3.0, 3.0, 5.0, 5.0], outside of the image, which is 2 x 2"),
+            "{error}"
+        );
     }
 }

@@ -149,8 +149,9 @@ impl GraphScores {
         self.predicates.ncols().saturating_sub(1)
     }
 
-    /// Checks lengths, boxes, scores, and that each ordered pair is there once. A pair of a box with itself is let
-    /// through, as VRD annotates some; see [`check_no_loops`](Self::check_no_loops).
+    /// Checks lengths, boxes, and that scores are finite. A pair may be there twice, each row is ranked; see
+    /// [`check_single_pairs`](Self::check_single_pairs). A pair of a box with itself is let through, as VRD annotates some; see
+    /// [`check_no_loops`](Self::check_no_loops).
     ///
     /// # Errors
     /// The first thing that is wrong, with its place.
@@ -163,10 +164,6 @@ impl GraphScores {
         }
         for (at, &pair) in self.pairs.iter().enumerate() {
             check_ends(pair, self.boxes.len()).map_err(|e| GraphError(format!("pair {at}: {e}")))?;
-        }
-        if let Some(at) = first_double(&self.pairs, self.boxes.len()) {
-            let [s, o] = self.pairs[at];
-            return Err(GraphError(format!("pair {at}: [{s}, {o}] is there twice")));
         }
         // Without an early end, so that it compiles to vector instructions: mostly all are finite.
         let sound = |s: &f64| s.is_finite() | (*s == NOT_PREDICTED);
@@ -189,6 +186,22 @@ impl GraphScores {
             Some(at) => {
                 let own = self.pairs[at][0];
                 Err(GraphError(format!("pair {at}: subject and object are the same box {own}")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Checks that no ordered pair is there twice.
+    ///
+    /// # Errors
+    /// The first pair that is.
+    pub fn check_single_pairs(&self) -> Result<(), GraphError> {
+        match first_double(&self.pairs, self.boxes.len()) {
+            Some(at) => {
+                let [s, o] = self.pairs[at];
+                Err(GraphError(format!(
+                    "pair {at}: [{s}, {o}] is there twice, expected one row of scores for each pair"
+                )))
             }
             None => Ok(()),
         }
@@ -226,6 +239,42 @@ impl GraphScores {
             return Err(GraphError(format!("label {at} is {found}, but labels are given and it is {given}")));
         }
         Ok(())
+    }
+}
+
+impl GraphScores {
+    /// For each box the box of the truth that it is; with `labels` its label must be that one's too. Boxes of the truth may be
+    /// missing, or there several times with labels of their own.
+    ///
+    /// # Errors
+    /// The first box that is none of the truth's, or has a label of its own where labels are given.
+    pub fn given(&self, truth: &SceneGraph, labels: bool) -> Result<Vec<u32>, GraphError> {
+        let own = |at: usize, of: usize| {
+            truth.boxes.get(of) == Some(&self.boxes[at]) && (!labels || truth.labels.get(of) == Some(&self.labels[at]))
+        };
+        let place = |at: usize| {
+            // Mostly they are in the truth's order.
+            let of = if own(at, at) { Some(at) } else { (0..truth.boxes.len()).find(|&of| own(at, of)) };
+            of.map(|of| of as u32).ok_or_else(|| self.not_given(truth, at))
+        };
+        (0..self.boxes.len()).map(place).collect()
+    }
+
+    fn not_given(&self, truth: &SceneGraph, at: usize) -> GraphError {
+        let (found, label) = (self.boxes[at], self.labels[at]);
+        if let Some(of) = truth.boxes.iter().position(|b| *b == found) {
+            let given = truth.labels[of];
+            return GraphError(format!("label {at} is {label}, but labels are given and it is {given}"));
+        }
+        match truth.boxes.get(at).filter(|_| self.boxes.len() == truth.boxes.len()) {
+            Some(given) => GraphError(format!("box {at} is {found:?}, but boxes are given and it is {given:?}")),
+            None => {
+                let count = truth.boxes.len();
+                GraphError(format!(
+                    "box {at} is {found:?}, but boxes are given and it is none of the {count} of the truth"
+                ))
+            }
+        }
     }
 }
 
@@ -305,6 +354,29 @@ mod tests {
     }
 
     #[test]
+    fn given_boxes_may_come_in_any_order_and_with_several_labels() {
+        let [a, b] = [graph().boxes[0], graph().boxes[1]];
+        let scores = |boxes: Vec<Corners>, labels: Vec<u32>| GraphScores {
+            scores: vec![1.0; boxes.len()],
+            boxes,
+            labels,
+            pairs: Vec::new(),
+            predicates: Array2::zeros((0, 3)),
+        };
+        assert_eq!(scores(vec![a, b], vec![3, 4]).given(&graph(), true), Ok(vec![0, 1]));
+        assert_eq!(scores(vec![b], vec![4]).given(&graph(), true), Ok(vec![1]));
+        assert_eq!(scores(vec![b, a, a], vec![9, 3, 7]).given(&graph(), false), Ok(vec![1, 0, 0]));
+        let error = |of: GraphScores, labels| of.given(&graph(), labels).unwrap_err().to_string();
+        assert_eq!(error(scores(vec![a, b], vec![3, 5]), true), "label 1 is 5, but labels are given and it is 4");
+        let other = [0.0, 0.0, 8.0, 9.0];
+        assert!(
+            error(scores(vec![a, other], vec![3, 4]), false)
+                .contains("box 1 is [0.0, 0.0, 8.0, 9.0], but boxes are given and it is [5.0")
+        );
+        assert!(error(scores(vec![a, b, other], vec![3, 4, 4]), false).contains("it is none of the 2 of the truth"));
+    }
+
+    #[test]
     fn scores_are_checked_too() {
         let good = GraphScores {
             boxes: graph().boxes,
@@ -316,7 +388,9 @@ mod tests {
         assert_eq!(good.check(), Ok(()));
         let mut twice = good.clone();
         twice.pairs[1] = [0, 1];
-        assert_eq!(twice.check().unwrap_err().to_string(), "pair 1: [0, 1] is there twice");
+        assert_eq!(twice.check(), Ok(()));
+        let error = twice.check_single_pairs().unwrap_err().to_string();
+        assert_eq!(error, "pair 1: [0, 1] is there twice, expected one row of scores for each pair");
         let mut own = good.clone();
         own.pairs[1] = [1, 1];
         assert_eq!(own.check_no_loops().unwrap_err().to_string(), "pair 1: subject and object are the same box 1");

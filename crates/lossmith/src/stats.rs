@@ -267,7 +267,9 @@ impl Comparison {
 
     /// The same comparison seen from `name`, which is one of the two.
     fn seen_from(&self, name: &str) -> (f64, Option<[f64; 2]>) {
-        if self.a == name { (self.difference, self.ci95) } else { (-self.difference, self.ci95.map(|[l, h]| [-h, -l])) }
+        // Subtracted from 0, for a minus would make a 0 negative.
+        let turned = |[l, h]: [f64; 2]| [0.0 - h, 0.0 - l];
+        if self.a == name { (self.difference, self.ci95) } else { (0.0 - self.difference, self.ci95.map(turned)) }
     }
 }
 
@@ -276,6 +278,9 @@ fn judge(names: &[&str], values: &[Vec<f64>], pairs: &[Comparison], alpha: f64) 
     let n = values[0].len();
     if n < 2 {
         return (None, format!("nobody wins: {n} paired value{} cannot tell; at least 2 are needed", plural(n)));
+    }
+    if values.iter().all(|list| *list == values[0]) {
+        return (None, format!("nobody wins: {}", cannot_tell(&values[0])));
     }
     let means: Vec<f64> = values.iter().map(|v| mean(v).unwrap_or(0.0)).collect();
     let best = (0..means.len()).fold(0, |best, i| if means[i] > means[best] { i } else { best });
@@ -294,9 +299,23 @@ fn judge(names: &[&str], values: &[Vec<f64>], pairs: &[Comparison], alpha: f64) 
     if closest.p_holm < alpha && difference > 0.0 {
         (Some(names[best].to_owned()), format!("{} wins against {others}: {facts}", names[best]))
     } else {
-        let claim = format!("{} has the highest mean but is not shown to be better than {rival}", names[best]);
+        let tied: Vec<&str> =
+            names.iter().zip(&means).filter(|(_, m)| **m == means[best]).map(|(name, _)| *name).collect();
+        let claim = match &tied[..] {
+            [only] => format!("{only} has the highest mean but is not shown to be better than {rival}"),
+            several => format!("{} have the same, highest mean", several.join(" and ")),
+        };
         (None, format!("nobody wins at the level {alpha}: {claim}: {facts}"))
     }
+}
+
+/// What is said where every list has the same values, of which these are one.
+pub fn cannot_tell(values: &[f64]) -> String {
+    let what = match values {
+        [first, rest @ ..] if rest.iter().all(|v| v == first) => format!("{first} every time"),
+        _ => "the same value in every pair".to_owned(),
+    };
+    format!("all have {what}, so these data cannot tell them apart")
 }
 
 fn plural(n: usize) -> &'static str {

@@ -82,8 +82,8 @@ const INFINITE: &[(&str, fn(f32) -> bool)] = &[
 
 #[test]
 fn the_whole_range_of_f32_is_finite_or_refused() {
-    // Those over class probabilities have their own tests.
-    let others = |entry: &&&'static Entry| build(entry).into_class().is_none();
+    // Those over class probabilities have their own tests; one is in structural risk.
+    let others = |e: &&&'static Entry| build(e).into_class().is_none() && e.name != "structural-risk";
     for entry in ENTRIES.iter().filter(others) {
         let mut answers = 0;
         for magnitude in [0.0, 1e-45, 1e-39, f32::MIN_POSITIVE, 1e-20, 1.0, 20.0, 89.0, 1e20, 1.5e38, f32::MAX] {
@@ -180,5 +180,50 @@ fn margins_take_signs_only() {
     }
     for loss in ["zero-one", "tolerant-zero-one", "absolute", "squared"] {
         assert!(evaluate(loss, vec![0.0, 1.0, 0.5]).is_ok(), "{loss} is of any numbers");
+    }
+}
+
+#[test]
+fn an_array_that_a_loss_does_not_read_is_refused() {
+    for entry in ENTRIES {
+        let spec = Spec::parse(entry.name).unwrap();
+        let inputs = (entry.example)(0);
+        assert_eq!(spec.check_names(&inputs), Ok(()), "{}", entry.name);
+        for known in entry.inputs {
+            let misspelt = format!("{}x", known.name);
+            let error =
+                spec.check_names(&inputs.clone().with(&misspelt, ndarray::ArrayD::<f32>::zeros(vec![1]))).unwrap_err();
+            let said =
+                format!("input '{misspelt}': the loss reads no such array, did you mean '{}'? (it reads ", known.name);
+            assert!(error.to_string().starts_with(&said), "{error}");
+        }
+    }
+    let formula = Spec::parse("-x*log(y)").unwrap();
+    let error = formula
+        .check_names(&(ENTRIES[8].example)(0).with("weight", ndarray::ArrayD::<f32>::zeros(vec![1])))
+        .unwrap_err();
+    assert_eq!(error.to_string(), "input 'weight': the loss reads no such array (it reads logits, target)");
+}
+
+/// What a user meant by a word is guessed among what the word could be: losses, or functions of formulas where it is called as one.
+#[test]
+fn unknown_words_are_told_from_losses_and_functions() {
+    for (text, said) in [
+        ("bikal", "there is no loss 'bikal', did you mean 'baikal'?; `lossmith losses` lists them"),
+        ("poli-loss(epsilon=1)", "there is no loss 'poli-loss', did you mean 'poly-loss'?"),
+        (
+            "logg(y)",
+            "there is no loss 'logg' and no function of formulas (log, exp, sqrt, square, abs, tanh, max, min, ln, log1p, sigmoid, pow), did you mean 'log'?",
+        ),
+        ("powr(y, 2)", "did you mean 'pow'?"),
+        ("gudermann(y)", "sigmoid, pow); `lossmith losses`"),
+    ] {
+        let error = Spec::parse(text).unwrap_err().to_string();
+        assert!(error.contains(said), "{text}: {error}");
+    }
+    for (text, same) in
+        [("pow(y, 2)", "y^2"), ("-ln(y)", "-log(y)"), ("(1-y)**2*x", "(1 - y)^2*x"), ("sigmoid(y)", "1/(1 + exp(-y))")]
+    {
+        assert_eq!(Spec::parse(text), Spec::parse(same), "{text}");
     }
 }

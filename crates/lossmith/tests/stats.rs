@@ -109,7 +109,23 @@ fn the_verdict_names_the_winner_or_nobody() {
     assert!(nobody.verdict.starts_with("nobody wins at the level 0.01: b has the highest mean"), "{}", nobody.verdict);
 
     assert_eq!(verdict(&["a", "b"], &[vec![1.0], vec![2.0]]).winner, None);
-    assert_eq!(verdict(&["a", "b"], &[base.clone(), base.clone()]).winner, None);
+    // A metric at its ceiling, or equal by chance: nobody has a highest mean, and no difference is -0.
+    for (lists, said) in [
+        (
+            [vec![1.0; 10], vec![1.0; 10], vec![1.0; 10]],
+            "nobody wins: all have 1 every time, so these data cannot tell them apart",
+        ),
+        (
+            [base.clone(), base.clone(), base.clone()],
+            "nobody wins: all have the same value in every pair, so these data cannot tell them apart",
+        ),
+    ] {
+        let same = verdict(&["a", "b", "c"], &lists);
+        assert_eq!((same.winner, same.verdict.as_str()), (None, said));
+        assert!(same.pairs.iter().all(|c| c.difference.is_sign_positive()));
+    }
+    let tied = verdict(&["a", "b", "c"], &[vec![0.5, 0.25, 0.5], vec![1.0, 0.75, 1.0], vec![0.75, 1.0, 1.0]]);
+    assert!(tied.verdict.contains("b and c have the same, highest mean: +0.00000, 95 % interval"), "{}", tied.verdict);
     assert!(Verdict::new(&["a"], std::slice::from_ref(&base), 0.01).is_err());
     let error = Verdict::new(&["a", "b"], &[base, vec![f64::INFINITY; 10]], 0.01).unwrap_err().to_string();
     assert_eq!(error, "value 0 of b is not finite");

@@ -121,7 +121,7 @@ impl Recipe {
         }
         if self.steps == 0 || !(1..=256).contains(&self.batch) {
             return wrong(format!(
-                "{} steps of {} pictures: expected at least one of 1 to 256",
+                "steps and batch: {} steps of {} pictures: expected at least one of 1 to 256",
                 self.steps, self.batch
             ));
         }

@@ -79,7 +79,7 @@ impl Model {
         // Per id of the picture the sum of score times area, and of area.
         let mut scores: Vec<(f64, f64)> = Vec::new();
         let (tops, lefts) = (tiles::starts(planes.height, side), tiles::starts(planes.width, side));
-        for (top, left) in tops.iter().flat_map(|top| lefts.iter().map(|left| (*top, *left))) {
+        for (top, left) in tops.iter().flat_map(|top| lefts.iter().map(move |left| (*top, *left))) {
             let truth = truth.as_ref().map(|t| cut(t, top, left, side));
             let (found, probability) =
                 self.predict_tile(&planes, top, left, cluster, truth.as_deref(), given.true_foreground)?;

@@ -101,7 +101,12 @@ fn steps(
     for step in done..recipe.steps {
         let batch = Batch::random(samples, &planes, recipe, &mut rng);
         let (embedding, foreground) = net.forward(batch.pictures(recipe, &device));
-        let evaluation = loss.evaluate(&batch.inputs(recipe, &embedding))?;
+        let inputs = batch.inputs(recipe, &embedding);
+        // The loss would only say at which place its input is no number.
+        if inputs.f32("embedding", 4).is_err() {
+            return Err(EmbeddingError::Diverged { step: step + 1, value: f64::NAN });
+        }
+        let evaluation = loss.evaluate(&inputs)?;
         let entropy = batch.foreground_loss(recipe, foreground);
         let report = Step {
             step: step + 1,

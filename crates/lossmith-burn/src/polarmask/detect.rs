@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use burn::tensor::Device;
 use lossmith::polar::{Bounds, Point, Polygon, Runs};
-use lossmith_data::coco::{self, Rle, Segmentation};
+use lossmith_data::coco::{self, Id, Rle, Segmentation};
 use lossmith_data::picture::Picture;
 use serde::{Deserialize, Serialize};
 
@@ -76,9 +76,9 @@ impl DetectSettings {
         if self.most > 0 {
             return self;
         }
-        let mut counts: HashMap<u64, usize> = HashMap::new();
+        let mut counts: HashMap<&Id, usize> = HashMap::new();
         for object in truth.annotations.iter().filter(|a| a.iscrowd == 0) {
-            *counts.entry(object.image_id).or_default() += 1;
+            *counts.entry(&object.image_id).or_default() += 1;
         }
         self.keeping(counts.into_values().max().unwrap_or(0).saturating_mul(2).max(LEAST))
     }
@@ -101,11 +101,11 @@ pub struct Detection {
 
 impl Detection {
     /// As COCO's results have it; category ids by class.
-    pub fn to_coco(&self, image_id: u64, category_ids: &[u64]) -> coco::Detection {
+    pub fn to_coco(&self, image_id: &Id, category_ids: &[Id]) -> coco::Detection {
         let (width, height) = (self.mask.width() as u32, self.mask.height() as u32);
         coco::Detection {
-            image_id,
-            category_id: category_ids.get(self.class).copied().unwrap_or(self.class as u64 + 1),
+            image_id: image_id.clone(),
+            category_id: category_ids.get(self.class).cloned().unwrap_or_else(|| (self.class as u64 + 1).into()),
             score: self.score,
             bbox: None,
             segmentation: Some(Segmentation::Mask(Rle::compressed(width, height, self.mask.counts()))),
@@ -297,7 +297,7 @@ mod tests {
         };
         assert_eq!(chosen(0, 196), (392, 3920));
         assert_eq!((chosen(0, 3), chosen(0, 0), chosen(7, 196)), ((100, 1000), (100, 1000), (7, 1000)));
-        let many = || (0..120).map(|i| candidate(0, 0.9, f64::from(i % 40), 1.0)).collect::<Vec<_>>();
+        let many = || (0..120).map(|i| candidate(0, 0.9, f64::from(i % 40), 2.0)).collect::<Vec<_>>();
         let settings = DetectSettings { iou: 1.0, ..DetectSettings::default() };
         assert_eq!(scores(many(), &settings).len(), 100);
         assert_eq!(scores(many(), &DetectSettings { most: 0, ..settings }).len(), 120);

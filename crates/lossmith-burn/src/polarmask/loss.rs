@@ -86,6 +86,7 @@ impl Criterion {
         let target =
             ArrayD::from_shape_vec(shape.clone(), target).map_err(|e| LossError::input("target", e.to_string()))?;
         let prediction = ArrayD::from_shape_fn(shape, |at| all[[positives[at[0]][0], positives[at[0]][1], at[1]]]);
+        finite("rays", prediction.iter())?;
         let inputs = Inputs::new()
             .with("prediction", prediction)
             .with("target", target)

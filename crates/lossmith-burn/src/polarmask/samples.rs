@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use lossmith::polar::targets::{Object, Shape};
 use lossmith::polar::{Bounds, Point, Polygon, contour};
 use lossmith_data::DataError;
-use lossmith_data::coco::{Annotation, Coco, Image, Segmentation};
+use lossmith_data::coco::{Annotation, Coco, Id, Image, Segmentation};
 use lossmith_data::instance_set::{Part, Source};
 use lossmith_data::picture::Picture;
 use rayon::prelude::*;
@@ -35,9 +35,9 @@ pub struct Sample {
 pub fn samples(part: &Part, width: usize, height: usize) -> Result<Vec<Sample>, DataError> {
     const KEPT: usize = 1 << 30;
     let kept = part.pictures.len().saturating_mul(3 * width * height) <= KEPT;
-    let mut of_image: HashMap<u64, Vec<&Annotation>> = HashMap::new();
+    let mut of_image: HashMap<&Id, Vec<&Annotation>> = HashMap::new();
     for annotation in part.truth.annotations.iter().filter(|a| a.iscrowd == 0) {
-        of_image.entry(annotation.image_id).or_default().push(annotation);
+        of_image.entry(&annotation.image_id).or_default().push(annotation);
     }
     let objects_of = |image: &Image| {
         let factors = (width as f64 / f64::from(image.width), height as f64 / f64::from(image.height));

@@ -155,8 +155,11 @@ fn eval(loss: &str, input: &Path, output: Option<&Path>, json: bool) -> anyhow::
     if let Some(output) = output {
         anyhow::ensure!(!output.exists(), "--output {}: this exists; name another file", output.display());
     }
-    let built = read_loss(loss)?.build()?;
-    let evaluation = built.evaluate(&read_inputs(input)?).with_context(|| format!("{}", input.display()))?;
+    let spec = read_loss(loss)?;
+    let built = spec.build()?;
+    let inputs = read_inputs(input)?;
+    let evaluation = spec.check_names(&inputs).and_then(|()| built.evaluate(&inputs));
+    let evaluation = evaluation.with_context(|| input.display().to_string())?;
     if let Some(output) = output {
         tensors::write(output, [("grad", &Tensor::F32(evaluation.grad))])?;
     }

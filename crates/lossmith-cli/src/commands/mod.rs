@@ -46,7 +46,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Answer> {
 pub fn read_loss(text: &str) -> anyhow::Result<lossmith::loss::Spec> {
     use anyhow::Context;
     let Some(file) = text.strip_prefix('@') else { return Ok(lossmith::loss::Spec::parse(text)?) };
-    let text = std::fs::read_to_string(file).with_context(|| format!("@{file}: cannot be read"))?;
+    let text = lossmith_data::whole_text(file.as_ref()).map_err(|e| anyhow::anyhow!("@{e}"))?;
     lossmith::loss::Spec::parse(&text).with_context(|| format!("@{file}"))
 }
 

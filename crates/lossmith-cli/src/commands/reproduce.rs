@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::output::{self, Answer};
 use crate::reproduce::{Context, EXPERIMENTS, Experiment};
 use crate::run::Run;
+use crate::tasks::again;
 
 /// The arguments of `reproduce`.
 #[derive(Debug, clap::Args)]
@@ -23,8 +24,8 @@ pub struct Args {
     /// A folder with the data of the published work; generated data without it
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// The recipe: laptop (minutes), full (as published), or a file
-    #[arg(long, default_value = "laptop", value_name = "laptop|full|FILE")]
+    /// The recipe: laptop (minutes), full (as published), another by name, or a file
+    #[arg(long, default_value = "laptop", value_name = "NAME|FILE")]
     recipe: String,
     /// Change one key of the recipe (may be repeated)
     #[arg(long, value_name = "KEY=VALUE")]
@@ -48,7 +49,10 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
     };
     let command = format!("reproduce {id}");
     let run = match &args.resume {
-        Some(folder) => Run::resume(folder, &command)?.0,
+        Some(folder) => {
+            again::refuse(folder, &again::recipe_flags(&args.recipe, &args.set))?;
+            Run::resume(folder, &command)?.0
+        }
         None => Run::create(args.out.as_deref(), &command.replace([' ', '/'], "-"))?,
     };
     let resume = args.resume.is_some();

@@ -30,7 +30,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Threads that train; all cores without it
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = crate::args::whole::<u16>(1..))]
     threads: Option<u16>,
     /// Seconds after which the work of a worker that gives no sign of life is given to another; the study's, so there is no need to say it
     #[arg(long, value_name = "SECONDS", value_parser = lease_length)]
@@ -54,5 +54,5 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     let mut evaluate = |trials: &[Trial]| judge.evaluate(trials);
     let stored = study::work(&mut study, BATCH, &mut evaluate)?;
     output::print(&format!("{stored} trainings done\n"))?;
-    Ok(Answer::Yes)
+    if interrupt::asked() { Err(interrupt::Interrupted.into()) } else { Ok(Answer::Yes) }
 }

@@ -19,7 +19,14 @@ pub fn sample() -> ReportData {
     };
     let steps: Vec<f64> = (1..=40).map(|i| f64::from(i) * 50.0).collect();
     let sizes = [600.0, 1500.0, 3000.0, 6000.0, 15_000.0, 30_000.0, 55_000.0];
-    let measured = |name: &str, rate, mean| Measured { name: name.to_owned(), rate, mean, sd: Some(0.0007), n: 10 };
+    let measured = |name: &str, rate, mean| Measured {
+        name: name.to_owned(),
+        formula: (name == "baikal-cma").then(|| "-2.7279*log(1.5352*y)".to_owned()),
+        rate,
+        mean,
+        sd: Some(0.0007),
+        n: 10,
+    };
     let pair = |a: &str, b: &str, difference, p| Pair {
         a: a.to_owned(),
         b: b.to_owned(),
@@ -50,6 +57,7 @@ pub fn sample() -> ReportData {
     ReportData {
         metric: "accuracy".to_owned(),
         running: false,
+        trainings: Some(2_100),
         savings: "100 training steps instead of 1000.".to_owned(),
         title: "A loss for digits".to_owned(),
         summary: "BaikalCMA wins: 0.9947 against 0.9899 of cross-entropy on 10,000 test images, 10 seeds.".to_owned(),

@@ -8,7 +8,10 @@ mod page;
 
 pub use page::page;
 
+use lossmith::stats;
 use serde::{Deserialize, Serialize};
+
+use crate::run::Run;
 
 /// Everything that a page shows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -30,6 +33,8 @@ pub struct ReportData {
     pub running: bool,
     /// What the savings of the search came to, in words.
     pub savings: String,
+    /// How many trainings the search did, those of the finalists included; counted by generation where it is not said.
+    pub trainings: Option<usize>,
     /// The search, generation by generation.
     pub generations: Vec<Generation>,
     /// The best candidates, best first.
@@ -141,6 +146,9 @@ pub struct Comparison {
 pub struct Measured {
     /// The loss.
     pub name: String,
+    /// Its formula, where the name is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub formula: Option<String>,
     /// The learning rate it was trained at.
     pub rate: Option<f64>,
     /// Mean test accuracy over the seeds.
@@ -168,4 +176,25 @@ pub struct Pair {
     pub p_holm: Option<f64>,
     /// In words.
     pub verdict: String,
+}
+
+impl From<&stats::Comparison> for Pair {
+    fn from(pair: &stats::Comparison) -> Self {
+        Self {
+            a: pair.a.clone(),
+            b: pair.b.clone(),
+            difference: pair.difference,
+            ci95: pair.ci95.map(|[low, high]| (low, high)),
+            p: Some(pair.p),
+            p_holm: Some(pair.p_holm),
+            verdict: String::new(),
+        }
+    }
+}
+
+/// Writes a page into a run, with the data that it can be made anew from.
+pub fn write(run: &Run, data: &ReportData) -> anyhow::Result<()> {
+    run.write_json("report.json", data)?;
+    run.write("report.html", page(data).as_bytes())?;
+    Ok(())
 }

@@ -4,6 +4,7 @@ use lossmith::expr::{CLASS_VARIABLES, Expr};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{BinaryCurves, Candidate, Comparison, Curve, Generation, Provenance, ReportData};
+use crate::output::signed;
 use crate::plot::{self, Axis, Bars, Chart, Drawing, Row, Series, number};
 
 /// Formulas of the hall of fame that are drawn as trees; all are listed.
@@ -51,8 +52,8 @@ pub fn page(data: &ReportData) -> String {
             body {
                 (header(data))
                 main {
-                    @for comparison in &data.comparisons { (compared(comparison, &metric, colours)) }
-                    (searched(&data.generations, &data.savings, &metric))
+                    @for comparison in &data.comparisons { (compared(comparison, data.found.as_deref(), &metric, colours)) }
+                    (searched(data, &metric))
                     @if let Some(curves) = &data.binary_curves { (binary(curves, colours)) }
                     (curves("Training curves", "step", false, &data.training, TRAINING, &metric, colours))
                     (curves("Accuracy against training-set size", "training images", true, &data.training_size, SIZES, &metric, colours))
@@ -78,7 +79,7 @@ fn header(data: &ReportData) -> Markup {
     }
 }
 
-fn compared(comparison: &Comparison, metric: &str, colours: &Colours<'_>) -> Markup {
+fn compared(comparison: &Comparison, found: Option<&str>, metric: &str, colours: &Colours<'_>) -> Markup {
     let rows = comparison.losses.iter().map(|loss| Row {
         name: loss.name.clone(),
         value: loss.mean,
@@ -88,6 +89,9 @@ fn compared(comparison: &Comparison, metric: &str, colours: &Colours<'_>) -> Mar
     });
     let bars =
         Bars { title: comparison.condition.clone(), axis: Axis::new(format!("test {metric}")), rows: rows.collect() };
+    // The found one stands above.
+    let formulas = comparison.losses.iter().filter_map(|loss| Some((&loss.name, loss.formula.as_ref()?)));
+    let formulas: Vec<_> = formulas.filter(|(_, formula)| Some(formula.as_str()) != found).collect();
     let with_rates = comparison.losses.iter().any(|loss| loss.rate.is_some());
     html! {
         section.wide {
@@ -107,12 +111,13 @@ fn compared(comparison: &Comparison, metric: &str, colours: &Colours<'_>) -> Mar
                 }),
             ))
             }
+            @for (name, formula) in &formulas { p.found { (name) " = " code { (formula) } } }
             (table(
                 &["pair", "difference", "95 % interval", "p", "p (Holm)", ""],
                 comparison.pairs.iter().map(|pair| vec![
                     format!("{} − {}", pair.a, pair.b),
-                    format!("{:+.4}", pair.difference),
-                    pair.ci95.map_or("–".to_owned(), |(low, high)| format!("{low:+.4} to {high:+.4}")),
+                    signed(pair.difference, 4),
+                    pair.ci95.map_or("–".to_owned(), |(low, high)| format!("{} to {}", signed(low, 4), signed(high, 4))),
                     optional(pair.p),
                     optional(pair.p_holm),
                     pair.verdict.clone(),
@@ -128,7 +133,8 @@ fn as_sentence(verdict: &str) -> String {
     if begun.ends_with('.') { begun } else { begun + "." }
 }
 
-fn searched(generations: &[Generation], savings: &str, metric: &str) -> Markup {
+fn searched(data: &ReportData, metric: &str) -> Markup {
+    let ReportData { generations, savings, .. } = data;
     if generations.is_empty() {
         return html! {};
     }
@@ -152,7 +158,12 @@ fn searched(generations: &[Generation], savings: &str, metric: &str) -> Markup {
     let rejected = |g: &Generation, filter: &str| -> usize {
         g.rejected.iter().filter(|(name, _)| name == filter).map(|(_, count)| count).sum()
     };
-    let trained: usize = generations.iter().map(|g| g.evaluated).sum();
+    let shortened: usize = generations.iter().map(|g| g.evaluated).sum();
+    let trained = data.trainings.unwrap_or(shortened);
+    let in_full = match trained.saturating_sub(shortened) {
+        0 => String::new(),
+        finalists => format!(", {finalists} of them of the finalists, in full"),
+    };
     let total = |filter: &str| generations.iter().map(|g| rejected(g, filter)).sum::<usize>();
     let totals = filters.iter().map(|filter| vec![(*filter).to_owned(), total(filter).to_string()]);
     let numbers = table(
@@ -168,7 +179,7 @@ fn searched(generations: &[Generation], savings: &str, metric: &str) -> Markup {
     html! {
         section {
             h2 { "The search" }
-            p { (trained) " trainings. " (savings) }
+            p { (trained) " trainings" (in_full) ". " (savings) }
             (table(&["needed no training, or less", "candidates"], totals))
             (figure(&chart.draw(), "Fitness on the validation images after the shortened training.", numbers))
         }
@@ -339,6 +350,20 @@ mod tests {
             assert!(!page.contains(foreign), "{foreign}");
         }
         assert!(!page.replace("http://www.w3.org/2000/svg", "").contains("http"));
+    }
+
+    #[test]
+    fn names_that_are_no_formulas_are_explained_and_trainings_counted_in_all() {
+        let page = page(&sample());
+        assert_eq!(page.matches("baikal-cma = <code>-2.7279*log(1.5352*y)</code>").count(), 2, "in each condition");
+        let shortened: usize = sample().generations.iter().map(|g| g.evaluated).sum();
+        let said = format!("<p>2100 trainings, {} of them of the finalists, in full.", 2_100 - shortened);
+        assert!(page.contains(&said), "{said}");
+        // Differences of 0 have no sign, and an older page's data count by generation.
+        let mut data = sample();
+        (data.comparisons[0].pairs[0].difference, data.trainings) = (-0.0, None);
+        let page = super::page(&data);
+        assert!(!page.contains("-0.0000") && page.contains(&format!("<p>{shortened} trainings. ")));
     }
 
     #[test]

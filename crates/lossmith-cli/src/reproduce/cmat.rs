@@ -70,7 +70,7 @@ fn recipe(context: &Context) -> anyhow::Result<Recipe> {
         recipe
     };
     recipe.check()?;
-    context.keep(&crate::recipe::to_text(&recipe)?)?;
+    context.keep(&crate::recipe::to_text(&recipe)?, &recipe.data.path)?;
     Ok(recipe)
 }
 
@@ -305,7 +305,7 @@ fn rounds(context: &Context) -> anyhow::Result<Made> {
     let mut recipe = recipe(context)?;
     if recipe.data.path.is_empty() && recipe.data.groups == 0 {
         (recipe.data.blocks, recipe.data.groups) = (0, 2);
-        context.keep(&crate::recipe::to_text(&recipe)?)?;
+        context.keep(&crate::recipe::to_text(&recipe)?, &recipe.data.path)?;
     }
     interrupt::listen();
     let mut table = Table::new(heads("rounds T"));

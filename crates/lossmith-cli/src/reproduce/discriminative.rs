@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use indicatif::ProgressBar;
 use lossmith::loss::{Inputs, Spec};
 use lossmith::metric::instances::{Mode, Overlaps, Scores, Summary};
 use lossmith_burn::embedding::{Cluster, Given, Model, train};
@@ -17,6 +16,7 @@ use super::{Context, Experiment, Made};
 use crate::interrupt::{self, Interrupted};
 use crate::output::Table;
 use crate::plot::{Dot, Panel, Picture, Ring, Scatter, Strip};
+use crate::progress::Steps;
 use crate::tasks::embedding::{EmbeddingRecipe, PRESETS, data};
 
 /// Points of fifteen instances find their places.
@@ -62,7 +62,7 @@ const RATE: f64 = 0.06;
 const MOMENTUM: f64 = 0.9;
 
 fn toy(context: &Context) -> anyhow::Result<Made> {
-    context.keep("")?;
+    context.keep("", "")?;
     let mut points = Points::random(1);
     let (mut panels, mut rows) = (Vec::new(), Vec::new());
     let mut table = Table::new(["step", "loss", "pixels within 0.5 of their centre", "centre pairs at least 3 apart"]);
@@ -166,7 +166,7 @@ fn recipe(context: &Context) -> anyhow::Result<EmbeddingRecipe> {
         recipe
     };
     recipe.model.check()?;
-    context.keep(&crate::recipe::to_text(&recipe)?)?;
+    context.keep(&crate::recipe::to_text(&recipe)?, &recipe.data)?;
     Ok(recipe)
 }
 
@@ -178,18 +178,18 @@ fn trained(context: &Context, recipe: &EmbeddingRecipe) -> anyhow::Result<(Model
     }
     let stem = Path::new(&recipe.data).file_name().map_or("data".into(), |name| name.to_string_lossy());
     let path = context.run.path(&format!("{stem}.safetensors"));
-    if let Ok(bytes) = std::fs::read(&path) {
+    if let Ok(bytes) = lossmith_data::whole_bytes(&path) {
         let model = Model::from_bytes(recipe.model.clone(), bytes).with_context(|| path.display().to_string())?;
         return Ok((model, set));
     }
     interrupt::listen();
     let loss = Spec::parse(&recipe.loss)?.build()?;
-    let bar = ProgressBar::new(recipe.model.steps as u64);
-    let model = train(&set.train, &recipe.model, loss.as_ref(), |_| {
-        bar.inc(1);
+    let mut steps = Steps::new("step", recipe.model.steps);
+    let model = train(&set.train, &recipe.model, loss.as_ref(), |step| {
+        steps.at(step.step, "");
         !interrupt::asked()
     })?;
-    bar.finish_and_clear();
+    steps.finish();
     if interrupt::asked() {
         return Err(Interrupted.into());
     }

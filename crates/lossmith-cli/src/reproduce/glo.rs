@@ -79,7 +79,7 @@ fn recipe(context: &Context) -> anyhow::Result<Recipe> {
         crate::recipe::load(PRESETS, &context.recipe, &context.set)?
     };
     recipe.check()?;
-    context.keep(&crate::recipe::to_text(&recipe)?)?;
+    context.keep(&crate::recipe::to_text(&recipe)?, "")?;
     Ok(recipe)
 }
 
@@ -106,7 +106,7 @@ fn accuracy(context: &Context, curves: bool) -> anyhow::Result<Made> {
     let recipe = recipe(context)?;
     let evaluator = Evaluator::new(&recipe, context.data.as_deref())?;
     let done = compare(context, &evaluator, "study", settings(&recipe, losses(&LOSSES), None))?;
-    let compared = Compared::new(&done, &names(&done.settings.losses))?;
+    let compared = Compared::new(&done, &names(&done.settings.losses, &[]))?;
     let drawing = curve_chart(&LOSSES, &done.same_rate);
     context.run.write("curves.svg", drawing.as_bytes())?;
     if curves {

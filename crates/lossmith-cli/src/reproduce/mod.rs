@@ -6,7 +6,7 @@ mod glo;
 mod polarmask;
 mod reldn;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lossmith_nets::Precision;
 
@@ -77,10 +77,12 @@ pub struct Context {
 }
 
 impl Context {
-    /// Writes the recipe into the run, with what else must be the same where it goes on; checks both in a run that goes on.
-    pub fn keep(&self, recipe: &str) -> anyhow::Result<()> {
+    /// Writes the recipe into the run, with what else must be the same where it goes on; checks both in a run that goes on. The data are
+    /// those that were named, or else those that the recipe names.
+    pub fn keep(&self, recipe: &str, named: &str) -> anyhow::Result<()> {
         let mut print = Fingerprint::default();
-        if let Some(data) = &self.data {
+        let named = Some(Path::new(named)).filter(|path| path.exists());
+        if let Some(data) = self.data.as_deref().or(named) {
             print.tree(data)?;
         }
         let identity = Identity::new(&self.command, print.text(), recipe.to_owned(), Precision::F32.arithmetic());

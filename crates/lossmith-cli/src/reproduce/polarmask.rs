@@ -26,6 +26,7 @@ use crate::tasks::trainings::Trainings;
 
 /// Short trainings, many of them.
 const PRESETS: Presets = Presets {
+    task: "polarmask",
     laptop: include_str!("../../../../recipes/polarmask-ablation.toml"),
     full: include_str!("../../../../recipes/polarmask-full.toml"),
 };
@@ -105,7 +106,7 @@ fn upper_bound(context: &Context) -> anyhow::Result<Made> {
         Some(path) => coco::read(path)?,
         None => shapes::make(0, 200, shapes::SIDE, 1)?.truth,
     };
-    context.keep(&format!("data = {:?}\n", context.data))?;
+    context.keep(&format!("data = {:?}\n", context.data), "")?;
     let exact = |rays| Encoder { rays, exact: true, box_centre: false };
     let few = [18, 24, 36, 72, 90, 120];
     let mut encoders: Vec<Encoder> = few.map(exact).to_vec();
@@ -155,7 +156,7 @@ fn upper_bound(context: &Context) -> anyhow::Result<Made> {
 /// The mean IoU of the objects, and COCO's figures of them as detections of score 1.
 fn oracle(truth: &Coco, encoder: Encoder) -> anyhow::Result<(f64, protocol::Figures)> {
     let fan = RayFan::new(encoder.rays).ok_or_else(|| anyhow::anyhow!("{} rays are none", encoder.rays))?;
-    let images: std::collections::BTreeMap<u64, &Image> = truth.images.iter().map(|i| (i.id, i)).collect();
+    let images: std::collections::BTreeMap<&coco::Id, &Image> = truth.images.iter().map(|i| (&i.id, i)).collect();
     let objects: Vec<&Annotation> = truth.annotations.iter().filter(|a| a.iscrowd == 0).collect();
     let found: Vec<Option<(f64, coco::Detection)>> = objects
         .par_iter()
@@ -165,8 +166,8 @@ fn oracle(truth: &Coco, encoder: Encoder) -> anyhow::Result<(f64, protocol::Figu
             let back = encoded(object, image, &whole, encoder, &fan)?;
             let rle = coco::Rle::compressed(image.width, image.height, back.counts());
             let detection = coco::Detection {
-                image_id: object.image_id,
-                category_id: object.category_id,
+                image_id: object.image_id.clone(),
+                category_id: object.category_id.clone(),
                 score: 1.0,
                 bbox: None,
                 segmentation: Some(coco::Segmentation::Mask(rle)),
@@ -250,10 +251,10 @@ fn recipe(context: &Context) -> anyhow::Result<Recipe> {
     } else {
         recipe::load(PRESETS, &context.recipe, &context.set)?
     };
-    if let Some(data) = &context.data {
+    if let Some(data) = context.data.as_ref().filter(|_| !context.resume) {
         recipe.data = data.display().to_string();
     }
-    context.keep(&recipe::to_text(&recipe)?)?;
+    context.keep(&recipe::to_text(&recipe)?, &recipe.data)?;
     interrupt::listen();
     Ok(recipe)
 }
@@ -399,10 +400,10 @@ fn table2(context: &Context) -> anyhow::Result<Made> {
     } else {
         recipe::load(PRESETS, &context.recipe, &context.set)?
     };
-    if let Some(data) = &context.data {
+    if let Some(data) = context.data.as_ref().filter(|_| !context.resume) {
         recipe.data = data.display().to_string();
     }
-    context.keep(&recipe::to_text(&recipe)?)?;
+    context.keep(&recipe::to_text(&recipe)?, &recipe.data)?;
     interrupt::listen();
     let cases = [Case { seeds: 1, ..Case::new("ours", None, |_| ()) }];
     let scores = train(context, &recipe, &cases)?;
@@ -424,7 +425,7 @@ fn representation(context: &Context) -> anyhow::Result<Made> {
     const RAYS: usize = 36;
     const ZOOM: usize = 4;
     let made = shapes::make(0, 40, shapes::SIDE, 3)?;
-    context.keep("data = \"shapes\"\n")?;
+    context.keep("data = \"shapes\"\n", "")?;
     let fan = RayFan::new(RAYS).ok_or_else(|| anyhow::anyhow!("no rays"))?;
     let mut pictures = Vec::new();
     let mut rows = Vec::new();
@@ -467,7 +468,7 @@ fn representation(context: &Context) -> anyhow::Result<Made> {
 
 /// The largest figure of a class that nothing covers.
 fn largest_of<'a>(truth: &'a Coco, class: &str) -> Option<(&'a Annotation, Polygon)> {
-    let id = truth.categories.iter().find(|c| c.name == class)?.id;
+    let id = truth.categories.iter().find(|c| c.name == class)?.id.clone();
     let of_class = truth.annotations.iter().filter(|a| a.category_id == id);
     let whole = of_class.filter_map(|a| match &a.segmentation {
         coco::Segmentation::Polygons(parts) => Some((a, Polygon::from_flat(parts.first()?).ok()?)),

@@ -79,7 +79,7 @@ fn recipe(context: &Context) -> anyhow::Result<Recipe> {
         crate::recipe::load(PRESETS, &context.recipe, &context.set)?
     };
     recipe.check()?;
-    context.keep(&crate::recipe::to_text(&recipe)?)?;
+    context.keep(&crate::recipe::to_text(&recipe)?, "")?;
     Ok(recipe)
 }
 

@@ -49,9 +49,12 @@ pub fn pictures(inputs: &[PathBuf]) -> anyhow::Result<Vec<(String, PathBuf)>> {
     Ok(names)
 }
 
-/// Says which pictures of a folder of label images take no part, because nobody has marked instances in them, and which label images
-/// may not mean what they say.
+/// Says which pictures of a folder of label images take no part, because nobody has marked instances in them, whether an `index.csv`
+/// takes none, and which label images may not mean what they say.
 pub fn warn_of_unlabelled(folder: &Path) -> anyhow::Result<()> {
+    if let Some(index) = label_images::unread_index(folder) {
+        tracing::warn!("{}: it is not read, for it has no columns image and label", index.display());
+    }
     let left_out = label_images::find_unlabelled(folder)?;
     if let Some(first) = left_out.first() {
         tracing::warn!(

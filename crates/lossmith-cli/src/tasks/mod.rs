@@ -1,7 +1,9 @@
 //! One folder a task: how it is trained, compared and searched.
 
+pub mod again;
 pub mod classifier;
 pub mod cmat;
+pub mod compared;
 pub mod embedding;
 pub mod fingerprint;
 pub mod inputs;

@@ -18,7 +18,7 @@ const LOG: &str = "log.jsonl";
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Saving {
     /// Seconds from one saving of the training's state to the next; --resume goes on from the last
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = crate::args::whole::<u64>(..))]
     save_every: u64,
 }
 
@@ -39,7 +39,7 @@ impl<'r> Keeper<'r> {
         if !path.is_file() {
             return Ok((keeper, None));
         }
-        let bytes = std::fs::read(&path).with_context(|| format!("{}: cannot be read", path.display()))?;
+        let bytes = lossmith_data::whole_bytes(&path)?;
         let state = Checkpoint::from_bytes(&bytes).with_context(|| path.display().to_string())?;
         // A kill may have come between the log and the state.
         keeper.log = run.read(LOG)?.split_inclusive('\n').take(state.step).collect();

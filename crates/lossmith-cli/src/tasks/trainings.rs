@@ -20,6 +20,7 @@ use crate::progress::Talk;
 use crate::recipe;
 use crate::run::Run;
 use crate::study::Identity;
+use crate::tasks::again;
 
 /// The file of the trainings that are done.
 const FILE: &str = "trainings.jsonl";
@@ -36,21 +37,25 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// The recipe of the run of `command` that goes on, or else this one.
+    /// The recipe of the run of `command` that goes on, or else this one. Flags in `given` would change it, and are refused.
     pub fn recipe<R: DeserializeOwned>(
         &self,
         command: &str,
+        given: &[(&'static str, bool)],
         new: impl FnOnce() -> anyhow::Result<R>,
     ) -> anyhow::Result<R> {
         let Some(folder) = &self.resume else { return new() };
+        again::refuse(folder, given)?;
         let (run, began) = Run::resume(folder, command)?;
         recipe::parse_text(&began.recipe).with_context(|| run.path("recipe.toml").display().to_string())
     }
 
     /// The run that goes on, which must have begun as this one would, or a new one.
-    pub fn run(&self, name: &str, identity: &Identity) -> anyhow::Result<Run> {
-        let Some(folder) = &self.resume else { return Run::begin(self.out.as_deref(), name, identity) };
-        let run = Run::open(folder)?;
+    pub fn run(&self, identity: &Identity) -> anyhow::Result<Run> {
+        let Some(folder) = &self.resume else {
+            return Run::begin(self.out.as_deref(), &identity.task.replace(' ', "-"), identity);
+        };
+        let (run, _) = Run::resume(folder, &identity.task)?;
         run.check(identity)?;
         Ok(run)
     }

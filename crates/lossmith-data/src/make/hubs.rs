@@ -98,6 +98,7 @@ const WRONG_CUE: f64 = 0.3;
 
 /// How scenes are made.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Settings {
     /// How many pairs of blocks a scene has: 1 makes about 18 nodes, 3 about 48.
     pub blocks: usize,

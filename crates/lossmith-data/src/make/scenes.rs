@@ -70,13 +70,14 @@ impl Scenes {
     /// As [`Self::make`]; a folder that is there and holds something, the system's refusal.
     pub fn write(&self, folder: &Path) -> Result<()> {
         let set = self.make()?;
-        atomic::new_folder(folder)?;
-        for (part, samples) in [("train", &set.train), ("test", &set.test)] {
-            let folder = folder.join(part);
-            atomic::new_folder(&folder)?;
-            samples.par_iter().try_for_each(|sample| self.write_sample(&folder, sample))?;
-        }
-        Ok(())
+        atomic::folder_with(folder, |folder| {
+            for (part, samples) in [("train", &set.train), ("test", &set.test)] {
+                let folder = folder.join(part);
+                atomic::new_folder(&folder)?;
+                samples.par_iter().try_for_each(|sample| self.write_sample(&folder, sample))?;
+            }
+            Ok(())
+        })
     }
 
     fn write_sample(&self, folder: &Path, sample: &Sample) -> Result<()> {

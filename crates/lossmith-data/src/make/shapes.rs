@@ -64,13 +64,13 @@ pub fn make(first: usize, count: usize, side: usize, seed: u64) -> Result<Shapes
     for (index, scene) in (first..).zip(scenes) {
         let size = side as u32;
         truth.images.push(Image {
-            id: index as u64 + 1,
+            id: (index as u64 + 1).into(),
             file_name: format!("{index:06}.png"),
             width: size,
             height: size,
         });
         for mut annotation in scene.annotations {
-            annotation.id = truth.annotations.len() as u64 + 1;
+            annotation.id = (truth.annotations.len() as u64 + 1).into();
             truth.annotations.push(annotation);
         }
         pictures.push(scene.picture);
@@ -84,20 +84,21 @@ pub fn make(first: usize, count: usize, side: usize, seed: u64) -> Result<Shapes
 /// A part of no pictures, a folder that holds something, or the system's refusal.
 pub fn write(folder: &Path, train: usize, test: usize, seed: u64) -> Result<()> {
     let parts = [(TRAIN_FILE, make(0, train, SIDE, seed)?), (TEST_FILE, make(train, test, SIDE, seed)?)];
-    atomic::new_folder(folder)?;
-    let pictures = folder.join(PICTURES);
-    atomic::new_folder(&pictures)?;
-    for (name, part) in parts {
-        for (image, picture) in part.truth.images.iter().zip(&part.pictures) {
-            picture.write(&pictures.join(&image.file_name))?;
+    atomic::folder_with(folder, |folder| {
+        let pictures = folder.join(PICTURES);
+        atomic::new_folder(&pictures)?;
+        for (name, part) in parts {
+            for (image, picture) in part.truth.images.iter().zip(&part.pictures) {
+                picture.write(&pictures.join(&image.file_name))?;
+            }
+            part.truth.write(&folder.join(name))?;
         }
-        part.truth.write(&folder.join(name))?;
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 fn categories() -> Vec<Category> {
-    (1..).zip(CLASSES).map(|(id, name)| Category { id, name: name.to_owned() }).collect()
+    (1u64..).zip(CLASSES).map(|(id, name)| Category { id: id.into(), name: name.to_owned() }).collect()
 }
 
 struct Scene {
@@ -150,9 +151,9 @@ fn annotations(figures: &[Figure], image_id: u64, side: usize) -> Vec<Annotation
             Segmentation::Mask(Rle::from_mask(&visible, side, side))
         };
         annotations.push(Annotation {
-            id: 0,
-            image_id,
-            category_id: figure.class as u64 + 1,
+            id: 0.into(),
+            image_id: image_id.into(),
+            category_id: (figure.class as u64 + 1).into(),
             segmentation,
             bbox: bbox(&visible, side),
             area: seen as f64,

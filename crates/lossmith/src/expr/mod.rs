@@ -20,7 +20,7 @@ pub(crate) mod program;
 
 pub use eval::{Dual, Kernel, MAX_VARIABLES};
 pub(crate) use graph::Slopes;
-pub use parse::{ParseError, is_name};
+pub use parse::{ParseError, function_names, is_name};
 pub use print::Display;
 
 /// The longest formula text that is parsed, in bytes.

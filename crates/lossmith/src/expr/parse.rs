@@ -1,8 +1,33 @@
 //! Formula text to [`Expr`], by precedence climbing.
 //!
-//! Precedence, loosest first: `+ -`, then `* /`, then unary minus, then `^` (which groups to the right).
+//! Precedence, loosest first: `+ -`, then `* /`, then unary minus, then `^` (which groups to the right). `**` is another way to write
+//! `^`, and the functions of [`SPELLINGS`] are other ways to write what the language has.
 
 use super::{Binary, Expr, MAX_DEPTH, MAX_NODES, MAX_TEXT, Node, Unary, Variables};
+
+/// A function that stands for an expression of the others.
+#[derive(Clone, Copy)]
+enum Spelling {
+    /// `ln(a)`: `log(a)`.
+    Ln,
+    /// `log1p(a)`: `log(1 + a)`.
+    Log1p,
+    /// `sigmoid(a)`: `1/(1 + exp(-a))`.
+    Sigmoid,
+    /// `pow(a, b)`: `a^b`.
+    Pow,
+}
+
+/// Names that other languages have for what can be said here; they are read, not printed.
+const SPELLINGS: [(Spelling, &str); 4] =
+    [(Spelling::Ln, "ln"), (Spelling::Log1p, "log1p"), (Spelling::Sigmoid, "sigmoid"), (Spelling::Pow, "pow")];
+
+/// The names of all functions that a formula may call.
+pub fn function_names() -> impl Iterator<Item = &'static str> {
+    let unary = Unary::ALL[1..].iter().map(|(_, name)| *name);
+    let binary = Binary::ALL[5..].iter().map(|(_, name)| *name);
+    unary.chain(binary).chain(SPELLINGS.iter().map(|(_, name)| *name))
+}
 
 /// What is wrong with a formula, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -154,7 +179,7 @@ impl Parser<'_> {
         let literal = self.peek().is_some_and(|c| c.is_ascii_digit() || c == '.');
         if literal {
             let number = self.number()?;
-            if self.peek() != Some('^') {
+            if !self.at_power() {
                 return Ok(vec![Node::Num(-number)]);
             }
             let power = self.power_of(vec![Node::Num(number)], depth)?;
@@ -170,11 +195,19 @@ impl Parser<'_> {
     }
 
     fn power_of(&mut self, base: Vec<Node>, depth: usize) -> Parsed {
-        if !self.take('^') {
+        if !self.at_power() {
             return Ok(base);
         }
+        self.at += if self.text[self.at..].starts_with('^') { 1 } else { 2 };
         let exponent = self.signed(depth)?;
         self.binary(Binary::Pow, base, exponent)
+    }
+
+    /// Whether `^` or `**` comes next.
+    fn at_power(&mut self) -> bool {
+        self.skip_space();
+        let rest = &self.text[self.at..];
+        rest.starts_with('^') || rest.starts_with("**")
     }
 
     fn atom(&mut self, depth: usize) -> Parsed {
@@ -240,9 +273,10 @@ impl Parser<'_> {
             self.count(1)?;
             return Ok(vec![Node::Var(index as u8)]);
         }
-        let unary = Unary::ALL.iter().skip(1).find(|(_, n)| *n == name);
-        let binary = Binary::ALL.iter().skip(5).find(|(_, n)| *n == name);
-        if unary.is_none() && binary.is_none() {
+        let unary = Unary::ALL.iter().skip(1).find(|(_, n)| *n == name).map(|(op, _)| *op);
+        let binary = Binary::ALL.iter().skip(5).find(|(_, n)| *n == name).map(|(op, _)| *op);
+        let spelling = SPELLINGS.iter().find(|(_, n)| *n == name).map(|(spelling, _)| *spelling);
+        if unary.is_none() && binary.is_none() && spelling.is_none() {
             return Err(self.unknown(start, name));
         }
         self.at += length;
@@ -251,24 +285,50 @@ impl Parser<'_> {
             return Err(self.fault(format!("expected a bracket after {name}")));
         }
         let first = self.sum(depth)?;
-        let nodes = match (unary, binary) {
-            (Some((op, _)), _) => self.unary(*op, first)?,
-            (_, Some((op, _))) => {
-                if !self.take(',') {
-                    return Err(self.fault(format!("{name} takes two operands: expected a comma")));
-                }
-                let second = self.sum(depth)?;
-                self.binary(*op, first, second)?
+        let nodes = match (unary, binary, spelling) {
+            (Some(op), _, _) => self.unary(op, first)?,
+            (_, Some(op), _) => {
+                let second = self.second(name, depth)?;
+                self.binary(op, first, second)?
             }
-            (None, None) => unreachable!("checked above"),
+            (_, _, Some(Spelling::Pow)) => {
+                let second = self.second(name, depth)?;
+                self.binary(Binary::Pow, first, second)?
+            }
+            (_, _, Some(Spelling::Ln)) => self.unary(Unary::Log, first)?,
+            (_, _, Some(Spelling::Log1p)) => {
+                let sum = self.one_and(first)?;
+                self.unary(Unary::Log, sum)?
+            }
+            (_, _, Some(Spelling::Sigmoid)) => {
+                let negative = self.unary(Unary::Neg, first)?;
+                let exponential = self.unary(Unary::Exp, negative)?;
+                let sum = self.one_and(exponential)?;
+                self.count(1)?;
+                self.binary(Binary::Div, vec![Node::Num(1.0)], sum)?
+            }
+            (None, None, None) => unreachable!("checked above"),
         };
         self.close(open)?;
         Ok(nodes)
     }
 
+    /// The second operand of a function of two.
+    fn second(&mut self, name: &str, depth: usize) -> Parsed {
+        if !self.take(',') {
+            return Err(self.fault(format!("{name} takes two operands: expected a comma")));
+        }
+        self.sum(depth)
+    }
+
+    /// `1 + a`
+    fn one_and(&mut self, operand: Vec<Node>) -> Parsed {
+        self.count(1)?;
+        self.binary(Binary::Add, vec![Node::Num(1.0)], operand)
+    }
+
     fn unknown(&self, start: usize, name: &str) -> ParseError {
-        let functions: Vec<&str> =
-            Unary::ALL[1..].iter().map(|(_, n)| *n).chain(Binary::ALL[5..].iter().map(|(_, n)| *n)).collect();
+        let functions: Vec<&str> = function_names().collect();
         self.fault_at(
             start,
             format!(
@@ -310,6 +370,13 @@ mod tests {
             ("tanh(abs(square(x)))", "tanh(abs(square(x)))"),
             ("--x", "-(-x)"),
             (".5*x", "0.5*x"),
+            ("x**2*y", "x^2*y"),
+            ("-2**2", "-2^2"),
+            ("2 ** -x ** 2", "2^(-x^2)"),
+            ("pow(x, y + 1)", "x^(y + 1)"),
+            ("ln(y)", "log(y)"),
+            ("log1p(-y)", "log(1 + (-y))"),
+            ("sigmoid(x - y)", "1/(1 + exp(-(x - y)))"),
         ] {
             assert_eq!(reprint(text), printed, "{text}");
             assert_eq!(parse(text, CLASS_VARIABLES), parse(printed, CLASS_VARIABLES), "{text}");
@@ -327,6 +394,10 @@ mod tests {
             ("", 0, "ends too early"),
             ("log x", 4, "expected a bracket"),
             ("max(x)", 5, "comma"),
+            ("pow(x)", 5, "pow takes two operands"),
+            ("ln y", 3, "expected a bracket after ln"),
+            ("x***y", 3, "expected a number"),
+            ("logs(y)", 0, "the functions log, exp, sqrt, square, abs, tanh, max, min, ln, log1p, sigmoid, pow"),
             ("1e999", 0, "too large"),
             (nested.as_str(), 50, "nested deeper"),
             ("x § y", 2, "expected an operator"),

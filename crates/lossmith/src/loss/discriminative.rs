@@ -49,7 +49,7 @@ pub static ENTRY: Entry = Entry {
     gradient: "g_i + (m_c - sum_{j in c} g_j)/N_c, g_i = alpha/(C N_c) pull'(d_i) (x_i - mu_c)/d_i, \
                m_c = gradient of the push and regularise terms at mu_c",
     space: "embeddings of a linear layer, any scale; margins in the same units",
-    corners: "no instance: 0; one instance: no push; a norm of 0 has gradient 0",
+    corners: "no instance: 0; one instance: no push; a norm of 0 has gradient 0; infinite from distances of 1.8e19 on",
     reference: "De Brabandere, Neven, Van Gool 2017, arXiv 1708.02551, eq. 1-4",
     inputs: &[
         InputSpec {
@@ -307,7 +307,8 @@ impl Discriminative {
 
     /// The terms of one image, and its gradient times `weight`; `None` if an embedding is not finite.
     fn image(&self, pixels: Pixels<'_>, segments: &Segments, weight: f64, grad: &mut [f32]) -> Option<Terms> {
-        let centres = passes::centres(pixels, segments)?;
+        let margin = if let Slot::Beyond(margin) = self.pull { margin } else { 0.5 };
+        let centres = passes::centres(pixels, segments, margin)?;
         let scales = self.scales(segments, weight);
         let pulled = passes::pull(pixels, segments, &centres, &self.pull, self.norm, &scales.pull);
 

@@ -31,7 +31,7 @@ pub use inputs::{Array, Inputs, ScalarType};
 pub use polar_centerness::{Centerness, PolarCenterness};
 pub use polar_iou::{OVERLAP_VARIABLES, PolarIou};
 pub use smooth_l1_rays::{RAY_VARIABLES, SmoothL1Rays};
-pub use spec::{Arguments, Spec, Value, split_list};
+pub use spec::{Arguments, Spec, Value, nearest, split_list};
 
 use ndarray::ArrayD;
 

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::{ClassLoss, Entry, Loss, LossError, Param, ParamKind, structural_risk};
-use crate::expr::{CLASS_VARIABLES, Expr, Variables, is_name};
+use super::{ClassLoss, Entry, InputSpec, Inputs, Loss, LossError, Param, ParamKind, cross_entropy, structural_risk};
+use crate::expr::{CLASS_VARIABLES, Expr, Variables, function_names, is_name};
 
 /// A loss as a user names it; its text form is its identity in recipes, logs and reports.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,9 +54,33 @@ impl Spec {
         match Expr::parse(text, CLASS_VARIABLES) {
             Ok(formula) => Ok(Self::Formula(formula)),
             // A single word, or one with arguments, was meant as a name.
-            Err(_) if is_name(head) && !is_function(head) && list.is_some() => Err(unknown(head)),
+            Err(_) if is_name(head) && !is_function(head) && list.is_some() => {
+                Err(unknown(head, list.unwrap_or_default()))
+            }
             Err(e) => Err(e.into()),
         }
+    }
+
+    /// The arrays that the loss reads.
+    pub fn inputs(&self) -> &'static [InputSpec] {
+        match self {
+            Self::Named(arguments) => arguments.entry.inputs,
+            Self::Formula(_) => cross_entropy::ENTRY.inputs,
+        }
+    }
+
+    /// Checks that the loss reads every one of these arrays: one that it does not was meant for something.
+    ///
+    /// # Errors
+    /// Names the first array that the loss does not read, and those that it does.
+    pub fn check_names(&self, given: &Inputs) -> Result<(), LossError> {
+        let known = self.inputs();
+        let Some(unknown) = given.names().find(|name| known.iter().all(|k| k.name != *name)) else { return Ok(()) };
+        let reads = known.iter().map(|k| if k.optional { format!("{} (optional)", k.name) } else { k.name.to_owned() });
+        let guess = nearest(unknown, known.iter().map(|k| k.name))
+            .map_or_else(String::new, |n| format!(", did you mean '{n}'?"));
+        let reads = reads.collect::<Vec<_>>().join(", ");
+        Err(LossError::input(unknown, format!("the loss reads no such array{guess} (it reads {reads})")))
     }
 
     /// Makes the loss.
@@ -75,13 +99,21 @@ fn is_function(name: &str) -> bool {
     Expr::parse(&format!("{name}(1)"), &[]).is_ok() || Expr::parse(&format!("{name}(1,1)"), &[]).is_ok()
 }
 
-fn unknown(name: &str) -> LossError {
-    let nearest = super::catalogue::ENTRIES.iter().map(|e| (distance(name, e.name), e.name)).min();
-    let hint = match nearest {
-        Some((d, n)) if d <= 1 + name.len() / 3 => format!(", did you mean '{n}'?"),
-        _ => String::new(),
-    };
+/// `list` is what stands in the brackets behind the name: a function of formulas may have been meant where it is no `name=value`.
+fn unknown(name: &str, list: &str) -> LossError {
+    let losses = super::catalogue::ENTRIES.iter().map(|e| e.name);
+    let called = !list.is_empty() && !list.contains('=');
+    let near = if called { nearest(name, function_names().chain(losses)) } else { nearest(name, losses) };
+    let guess = near.map_or_else(String::new, |n| format!(", did you mean '{n}'?"));
+    let functions = || function_names().collect::<Vec<_>>().join(", ");
+    let hint = if called { format!(" and no function of formulas ({}){guess}", functions()) } else { guess };
     LossError::Unknown { name: name.to_owned(), hint }
+}
+
+/// The known word that an unknown one was probably meant to be, if one is like it.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let (edits, near) = known.into_iter().map(|k| (distance(word, k), k)).min()?;
+    (edits <= 1 + word.len() / 3).then_some(near)
 }
 
 /// The number of single-letter edits between two names.

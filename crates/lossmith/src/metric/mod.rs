@@ -3,7 +3,7 @@
 mod average_precision;
 pub mod cityscapes;
 pub mod instances;
-mod numpy;
+pub mod numpy;
 pub mod openimages_vrd;
 pub mod relation_order;
 pub mod triplets;

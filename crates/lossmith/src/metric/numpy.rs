@@ -1,7 +1,7 @@
 //! Sums in the order in which numpy adds, so that means agree with the Python programs to the last bit.
 
 /// The sum as `numpy.sum` of a contiguous f64 array takes it: pairwise, in blocks of 128, eight sums at a time.
-pub(super) fn sum(values: &[f64]) -> f64 {
+pub fn sum(values: &[f64]) -> f64 {
     let n = values.len();
     if n < 8 {
         return values.iter().fold(0.0, |s, v| s + v);
@@ -22,12 +22,12 @@ pub(super) fn sum(values: &[f64]) -> f64 {
 }
 
 /// The mean as `numpy.mean` takes it; NaN of nothing.
-pub(super) fn mean(values: &[f64]) -> f64 {
+pub fn mean(values: &[f64]) -> f64 {
     sum(values) / values.len() as f64
 }
 
 /// The population standard deviation as `numpy.std` takes it.
-pub(super) fn std(values: &[f64]) -> f64 {
+pub fn std(values: &[f64]) -> f64 {
     let mean = mean(values);
     let squares: Vec<f64> = values.iter().map(|v| (v - mean) * (v - mean)).collect();
     self::mean(&squares).sqrt()

@@ -62,6 +62,7 @@ impl RelationOrder {
     /// A graph that is not sound, or boxes or classes that are not those given.
     pub fn add(&mut self, truth: &SceneGraph, prediction: &GraphScores) -> Result<(), GraphError> {
         prediction.check()?;
+        prediction.check_single_pairs()?;
         prediction.check_given(truth, true, true)?;
         let relations = truth.relations.len();
         if relations > 0 {

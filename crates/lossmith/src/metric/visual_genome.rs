@@ -159,7 +159,10 @@ impl VisualGenome {
         prediction.check()?;
         prediction.check_no_loops()?;
         prediction.check_width(self.constraint.predicates.len())?;
-        prediction.check_given(truth, self.mode != Mode::SgDet, self.mode == Mode::PredCls)?;
+        let given = match self.mode {
+            Mode::SgDet => None,
+            mode => Some(prediction.given(truth, mode == Mode::PredCls)?),
+        };
         let relations = truth.located();
         let certain;
         let prediction = if self.mode == Mode::PredCls && prediction.scores.iter().any(|&s| s != 1.0) {
@@ -172,12 +175,12 @@ impl VisualGenome {
         let all = Cut { per_pair: usize::MAX, per_image: CUTS[2] };
         let cover = |ranked: &[_]| first_cover(&relations, ranked, Region::Pair, Edge::Inclusive);
         let annotated: HashSet<[u32; 2]> = truth.relations.iter().map(|r| [r.subject, r.object]).collect();
-        let annotated: Vec<u32> = match self.mode {
-            Mode::SgDet => Vec::new(),
-            _ => (0..prediction.pairs.len() as u32)
-                .filter(|&p| annotated.contains(&prediction.pairs[p as usize]))
-                .collect(),
-        };
+        let of_truth = |given: &[u32], pair: [u32; 2]| pair.map(|node| given[node as usize]);
+        let annotated: Vec<u32> = given.as_ref().map_or_else(Vec::new, |given| {
+            (0..prediction.pairs.len() as u32)
+                .filter(|&p| annotated.contains(&of_truth(given, prediction.pairs[p as usize])))
+                .collect()
+        });
         Ok(Image {
             predicates: truth.relations.iter().map(|r| r.predicate).collect(),
             unseen: relations.iter().map(|r| self.seen.as_ref().is_some_and(|s| !s.contains(&r.triple))).collect(),

@@ -138,7 +138,9 @@ impl Vrd {
         truth.check(self.protocol.predicates)?;
         prediction.check()?;
         // VRD annotates some boxes with themselves, and they are asked for in predicate detection.
-        if self.protocol.task != Task::Predicate {
+        if self.protocol.task == Task::Predicate {
+            prediction.check_single_pairs()?;
+        } else {
             prediction.check_no_loops()?;
         }
         prediction.check_width(self.protocol.predicates)?;

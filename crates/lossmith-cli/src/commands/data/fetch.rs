@@ -1,7 +1,8 @@
 //! `lossmith data fetch`: downloads with checksum, which go on where they were cut.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -9,6 +10,7 @@ use lossmith_data::fetch::DataSet;
 use serde::Deserialize;
 
 use crate::output::{self, Answer};
+use crate::progress::Now;
 use crate::recipe;
 
 const MIRRORS: &str = include_str!("../../../../../recipes/fetch.toml");
@@ -44,6 +46,7 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
     let mirrors = mirrors(&args, set.name)?;
     let style =
         ProgressStyle::with_template("{msg} [{bar:30}] {bytes}/{total_bytes}, {eta} left").expect("a fixed template");
+    let (terminal, mut now) = (std::io::stderr().is_terminal(), Now::and_then());
     let bar = ProgressBar::new(0).with_style(style);
     set.fetch(&mirrors, &args.out, &mut |progress| {
         if bar.message() != progress.file {
@@ -51,6 +54,9 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
         }
         bar.set_length(progress.total);
         bar.set_position(progress.done);
+        if !terminal && now.is_time() {
+            tracing::info!("{}: {} of {} MB", progress.file, progress.done >> 20, progress.total >> 20);
+        }
     })?;
     bar.finish_and_clear();
     output::print(&format!("{} is in {}\n", set.name, args.out.display()))?;
@@ -62,7 +68,10 @@ fn mirrors(args: &Args, name: &str) -> anyhow::Result<Vec<String>> {
     if !args.mirror.is_empty() {
         return Ok(args.mirror.clone());
     }
-    let mut recipe: Recipe = recipe::load_over(MIRRORS, args.recipe.as_deref(), &args.set)?;
+    let other = |file: &&Path| {
+        file.is_file() || recipe::built_in(&file.to_string_lossy()).is_none_or(|(name, _)| name != "fetch")
+    };
+    let mut recipe: Recipe = recipe::load_over(MIRRORS, args.recipe.as_deref().filter(other), &args.set)?;
     let mirrors = recipe.mirrors.remove(name).with_context(|| format!("the recipe has no key 'mirrors.{name}'"))?;
     ensure!(!mirrors.is_empty(), "mirrors.{name}: expected at least one address");
     Ok(mirrors)

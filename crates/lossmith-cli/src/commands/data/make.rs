@@ -18,19 +18,19 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Training images or scenes
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::args::whole::<usize>(..))]
     train: Option<usize>,
     /// Test images or scenes
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::args::whole::<usize>(..))]
     test: Option<usize>,
     /// Where every random number comes from
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = crate::args::whole::<u64>(..))]
     seed: u64,
     /// hubs: pairs of blocks in a scene; 1 makes about 18 nodes, 3 about 48
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::args::whole::<usize>(..))]
     blocks: Option<usize>,
     /// hubs: groups in a scene, whose labels need communication; 8 nodes each
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::args::whole::<usize>(..))]
     groups: Option<usize>,
     /// hubs: the standard deviation of the noise on what nodes show
     #[arg(long, value_name = "SIGMA")]

@@ -29,20 +29,37 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<Answer> {
     let images = cityscapes::find(&args.truth, &args.predictions)?;
     let mut all = Cityscapes::new();
+    let (mut passed_over, mut first) = (0usize, None);
     // Image by image, so that memory does not grow with the benchmark.
     for image in &images {
         let truth = label_images::read_labels(&image.truth)?;
         let list = cityscapes::read_predictions(&image.prediction, &args.predictions)?;
+        let size = (truth.width, truth.height);
         let masks = list
             .iter()
-            .map(|p| Ok(label_images::read_picture(&p.mask)?.is_set()))
-            .collect::<anyhow::Result<Vec<Vec<u8>>>>()?;
+            .map(|p| Ok(cityscapes::read_mask(&p.mask, size)?))
+            .collect::<anyhow::Result<Vec<Vec<u8>>>>()
+            .with_context(|| image.prediction.display().to_string())?;
+        for (p, mask) in list.iter().zip(&masks) {
+            let why = if !CLASSES.iter().any(|(class, _)| *class == p.class) {
+                format!("class {}, which is not scored (26 = car, 24 = person, ...)", p.class)
+            } else if !mask.contains(&1) {
+                "an empty mask".to_owned()
+            } else {
+                continue;
+            };
+            passed_over += 1;
+            first.get_or_insert_with(|| format!("{}: {} has {why}", image.prediction.display(), p.mask.display()));
+        }
         let predictions: Vec<PredictedInstance<'_>> = list
             .iter()
             .zip(&masks)
             .map(|(p, mask)| PredictedInstance { mask, class: p.class, confidence: p.confidence })
             .collect();
         all.add(&truth.ids, &predictions).with_context(|| image.prediction.display().to_string())?;
+    }
+    if let Some(first) = first {
+        tracing::warn!("{passed_over} predictions are passed over, as the benchmark does; the first: {first}");
     }
     let report = all.report();
     if args.json {

@@ -1,18 +1,26 @@
 //! `lossmith evaluate coco`: average precision and recall of instance masks or boxes, equal to pycocotools' to the last bit.
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
-use anyhow::{anyhow, bail};
+use anyhow::Context;
 use clap::ValueEnum;
-use hotcoco::params::IouType;
-use hotcoco::{COCO, COCOeval};
-use lossmith_data::coco;
-use serde::{Deserialize, Serialize};
+use lossmith_data::coco::{self, Coco, Detection, Geometry, Id, Reading, Skipped};
+use lossmith_data::limits;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Value, json};
 
 use crate::output::{Answer, Table, print, print_json};
 
+mod evaluator;
+mod id_zero;
+
 /// COCO's instance segmentation and detection: twelve figures, as pycocotools has them.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Files may be gzip, pipes, and begin with a byte order mark. Beyond what pycocotools takes: an area or a bbox that is missing is that of the\n\
+outline, `iscrowd` is 0 unless given, null is as good as missing, a list of masks is their union, the id \"7\" is 7 where the other file\n\
+says so. Detections of a category that the truth does not have change nothing, and are counted on stderr.")]
 pub struct Args {
     /// Ground truth: a COCO instances file
     #[arg(long, value_name = "FILE")]
@@ -23,9 +31,29 @@ pub struct Args {
     /// What is compared
     #[arg(long, value_enum, default_value_t)]
     iou_type: Compared,
+    /// The best detections that count, of each image and category; all figures but AR1 and AR10 are taken with so many
+    #[arg(long, value_name = "N", default_value_t = MOST, value_parser = most)]
+    max_detections: usize,
+    /// Leave out records that are wrong, and count them, instead of stopping at the first
+    #[arg(long)]
+    skip_bad: bool,
+    /// Take the annotation id 0 for 'no match' as pycocotools does: what finds that object counts as wrong. Unless given, it is an
+    /// object like any other
+    #[arg(long)]
+    id_zero_unmatched: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+/// The protocol's own number of detections.
+const MOST: usize = 100;
+
+fn most(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(most) if (10..=1_000_000).contains(&most) => Ok(most),
+        _ => Err("expected a whole number from 10 to 1000000".to_owned()),
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -58,6 +86,36 @@ pub struct Figures {
     pub ARl: f64,
 }
 
+/// What is compared, and how.
+#[derive(Clone, Copy, Debug)]
+struct Settings {
+    compared: Compared,
+    /// The best detections that count, of each image and category; 10 or more.
+    most: usize,
+    /// Whether the annotation id 0 means "no match".
+    id_zero_unmatched: bool,
+}
+
+impl Figures {
+    /// The figures by their places.
+    fn of(at: impl Fn(usize) -> f64) -> Self {
+        Self {
+            AP: at(0),
+            AP50: at(1),
+            AP75: at(2),
+            APs: at(3),
+            APm: at(4),
+            APl: at(5),
+            AR1: at(6),
+            AR10: at(7),
+            AR100: at(8),
+            ARs: at(9),
+            ARm: at(10),
+            ARl: at(11),
+        }
+    }
+}
+
 /// The name of each figure and what it is.
 const MEANINGS: [(&str, &str); 12] = [
     ("AP", "IoU 0.50 to 0.95"),
@@ -74,71 +132,121 @@ const MEANINGS: [(&str, &str); 12] = [
     ("ARl", "large"),
 ];
 
+/// What the evaluator's tables take for a category: 10 thresholds x 101 recalls x 4 sizes x 3 numbers of detections, twice.
+const OF_A_CATEGORY: u128 = 10 * 101 * 4 * 3 * 8 * 2;
+
 pub fn run(args: &Args) -> anyhow::Result<Answer> {
-    let truth = coco::read(&args.truth)?;
-    let detections = coco::read_detections(&args.predictions, &truth)?;
-    if args.iou_type == Compared::Segm
-        && let Some(at) = detections.iter().position(|d| d.segmentation.is_none())
-    {
-        let file = args.predictions.display();
-        bail!("{file}, result {at}: it has no 'segmentation'; expected masks, or --iou-type bbox");
+    let geometry = match args.iou_type {
+        Compared::Segm => Geometry::Masks,
+        Compared::Bbox => Geometry::Boxes,
+    };
+    let reading = Reading { geometry, skip_bad: args.skip_bad };
+    let (truth, skipped) = coco::read_as(&args.truth, reading)?;
+    let categories = truth.categories.len();
+    let table = format!("the table of its {categories} categories");
+    limits::check(&args.truth, &table, categories as u128 * OF_A_CATEGORY)?;
+    let results = coco::read_detections(&args.predictions, &truth, reading)?;
+    for (path, skipped) in [(&args.truth, &skipped), (&args.predictions, &results.skipped)] {
+        tell_skipped(path, skipped);
     }
-    // Both files are sound now: what is evaluated is read again by the evaluator's own reader, as pycocotools would.
-    let evaluator = |e: hotcoco::Error| anyhow!("{}: {e}", args.predictions.display());
-    let truth = COCO::new(&args.truth).map_err(evaluator)?;
-    let results = truth.load_res(&args.predictions).map_err(evaluator)?;
-    let figures = figures(truth, results, args.iou_type).map_err(evaluator)?;
+    tell_unknown(&args.predictions, &results.unknown_categories);
+    tell_cut(&results.detections, args.max_detections);
+    if truth.annotations.iter().any(|a| is_zero(&a.id)) && !args.id_zero_unmatched {
+        tracing::warn!(
+            "{}: an object has the id 0, which pycocotools takes for 'no match', so its figures are lower; --id-zero-unmatched gives them",
+            args.truth.display()
+        );
+    }
+    let settings =
+        Settings { compared: args.iou_type, most: args.max_detections, id_zero_unmatched: args.id_zero_unmatched };
+    let found = evaluator::figures(&truth, &results.detections, settings);
+    let figures = named(&found.with_context(|| args.predictions.display().to_string())?, args.max_detections)?;
     if args.json {
-        print_json(&figures)?;
+        let mut values: Vec<(String, Value)> =
+            figures.into_iter().map(|(name, value, _)| (name, json!(value))).collect();
+        if args.skip_bad {
+            values.push(("skipped_records".to_owned(), json!(skipped.count + results.skipped.count)));
+        }
+        print_json(&InOrder(values))?;
     } else {
-        print(&table(&figures)?)?;
+        print(&table(figures))?;
     }
     Ok(Answer::Yes)
 }
 
 /// The figures of the masks of detections that are in memory.
-pub fn of_masks(truth: &coco::Coco, detections: &[coco::Detection]) -> anyhow::Result<Figures> {
-    // The evaluator's types are COCO's JSON: what we write is what it reads.
-    let truth = COCO::from_dataset(serde_json::from_str(&serde_json::to_string(truth)?)?);
-    let results = truth.load_res_anns(serde_json::from_str(&serde_json::to_string(detections)?)?)?;
-    Ok(figures(truth, results, Compared::Segm)?)
+pub fn of_masks(truth: &Coco, detections: &[Detection]) -> anyhow::Result<Figures> {
+    evaluator::figures(truth, detections, Settings { compared: Compared::Segm, most: MOST, id_zero_unmatched: false })
 }
 
-/// Evaluates detections against ground truth.
-fn figures(truth: COCO, results: COCO, compared: Compared) -> hotcoco::error::Result<Figures> {
-    let iou_type = match compared {
-        Compared::Segm => IouType::Segm,
-        Compared::Bbox => IouType::Bbox,
-    };
-    let mut evaluation = COCOeval::new(truth, results, iou_type);
-    evaluation.evaluate()?;
-    evaluation.accumulate();
-    evaluation.summarize_lines();
-    let stats = evaluation.stats().unwrap_or_default();
-    let at = |i: usize| stats.get(i).copied().unwrap_or(-1.0);
-    Ok(Figures {
-        AP: at(0),
-        AP50: at(1),
-        AP75: at(2),
-        APs: at(3),
-        APm: at(4),
-        APl: at(5),
-        AR1: at(6),
-        AR10: at(7),
-        AR100: at(8),
-        ARs: at(9),
-        ARm: at(10),
-        ARl: at(11),
-    })
-}
+/// Keys and values that stay in their order as JSON.
+struct InOrder(Vec<(String, Value)>);
 
-fn table(figures: &Figures) -> anyhow::Result<String> {
-    let values = serde_json::to_value(figures)?;
-    let mut table = Table::new(["figure", "value", "of"]);
-    for (name, meaning) in MEANINGS {
-        let value = values[name].as_f64().unwrap_or(-1.0);
-        let text = if value < 0.0 { "-".to_owned() } else { format!("{value:.4}") };
-        table.row([name.to_owned(), text, meaning.to_owned()]);
+impl Serialize for InOrder {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_map(self.0.iter().map(|(key, value)| (key, value)))
     }
-    Ok(table.to_string())
+}
+
+/// Whether this is what pycocotools takes for 0.
+fn is_zero(id: &Id) -> bool {
+    match id {
+        Id::Number(number) => *number == 0,
+        Id::Text(text) => text.trim().parse::<f64>().is_ok_and(|v| v == 0.0),
+    }
+}
+
+fn tell_skipped(path: &Path, skipped: &Skipped) {
+    if let Some(first) = &skipped.first {
+        tracing::warn!("{}: {} records are wrong and left out; the first: {first}", path.display(), skipped.count);
+    }
+}
+
+fn tell_unknown(path: &Path, unknown: &HashMap<Id, usize>) {
+    let Some(first) = unknown.keys().min() else { return };
+    tracing::warn!(
+        "{}: {} detections are of {} categories that the truth does not have (such as {first}), and change no figure",
+        path.display(),
+        unknown.values().sum::<usize>(),
+        unknown.len()
+    );
+}
+
+/// Says so where the limit leaves detections out.
+fn tell_cut(detections: &[Detection], most: usize) {
+    let mut counts: HashMap<(&Id, &Id), usize> = HashMap::new();
+    for found in detections {
+        *counts.entry((&found.image_id, &found.category_id)).or_default() += 1;
+    }
+    let beyond = counts.values().filter(|count| **count > most);
+    if let Some(greatest) = beyond.clone().max() {
+        tracing::warn!(
+            "in {} pairs of an image and a category there are more than {most} detections (up to {greatest}): the {most} best count; \
+             --max-detections takes more",
+            beyond.count()
+        );
+    }
+}
+
+/// Each figure with its name, its value and what it is.
+fn named(figures: &Figures, most: usize) -> anyhow::Result<Vec<(String, f64, String)>> {
+    let values = serde_json::to_value(figures)?;
+    let figure = |(name, meaning): (&str, &str)| {
+        let value = values[name].as_f64().unwrap_or(-1.0);
+        if name == "AR100" {
+            return (format!("AR{most}"), value, format!("{most} detections an image"));
+        }
+        (name.to_owned(), value, meaning.to_owned())
+    };
+    // With ten detections the last of the recalls is that of ten.
+    Ok(MEANINGS.into_iter().filter(|(name, _)| *name != "AR10" || most != 10).map(figure).collect())
+}
+
+fn table(figures: Vec<(String, f64, String)>) -> String {
+    let mut table = Table::new(["figure", "value", "of"]);
+    for (name, value, meaning) in figures {
+        let text = if value < 0.0 { "-".to_owned() } else { format!("{value:.4}") };
+        table.row([name, text, meaning]);
+    }
+    table.to_string()
 }

@@ -91,8 +91,10 @@ fn pair(truth: &Path, predictions: &Path) -> anyhow::Result<BTreeMap<String, (Pa
     let mut found = label_images::find_labels(predictions)?;
     let missing: Vec<&str> = truths.keys().filter(|name| !found.contains_key(*name)).map(String::as_str).collect();
     if let Some(first) = missing.first() {
+        // A name that is taken as it stands has its ending already.
+        let other = if first.ends_with("_label") { String::new() } else { format!(" or {first}_label.png") };
         bail!(
-            "{}: no prediction for {} of {} images ({}); expected {first}.png or {first}_label.png",
+            "{}: no prediction for {} of {} images ({}); expected {first}.png{other}",
             predictions.display(),
             missing.len(),
             truths.len(),

@@ -13,11 +13,12 @@ use lossmith_data::graph_json::{GraphSet, ImageGraph};
 use lossmith_data::openimages;
 use lossmith_data::vrd::Nodes;
 
-use super::relations::{Common, Metric, percent, stream};
+use super::relations::{Common, FORMAT, Metric, percent, stream};
 use crate::output::{Answer, Table, print, print_json};
 
 /// The arguments of `evaluate openimages-vrd`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = FORMAT)]
 pub struct Args {
     /// Whose evaluation: the official challenge tool (normalised boxes) or the one behind RelDN's tables (pixels)
     #[arg(long, default_value = "challenge")]
@@ -80,10 +81,17 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
         if args.common.predicate_groups.is_some() {
             bail!("--predicate-groups: goes with predictions in JSON lines");
         }
-        let mut found = openimages::read_predictions(csv, &truth.vocabulary).context("--predictions")?;
+        let mut found = openimages::read_predictions(csv, &truth, args.common.skip_bad).context("--predictions")?;
+        if let Some(first) = &found.first {
+            tracing::warn!(
+                "{}: {} rows are wrong or name what the truth does not have, and find nothing; the first: {first}",
+                csv.display(),
+                found.wrong
+            );
+        }
         let (mut challenge, mut reldn) = (Challenge::new(), Reldn::new(truth.vocabulary.predicates.len()));
         for image in &truth.images {
-            let mut list = found.remove(&image.image).unwrap_or_default();
+            let mut list = found.images.remove(&image.image).unwrap_or_default();
             let (relations, verified) =
                 (image.graph.located(), image.verified.iter().copied().collect::<HashSet<u32>>());
             list.sort_by(|a, b| b.score.total_cmp(&a.score));

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use lossmith::frequency::{Candidates, Frequency};
 use lossmith::graph::{Edge, GraphError, GraphScores, SceneGraph, Triple};
-use lossmith_data::graph_json::{GraphSet, ImageGraph, Prediction, PredictionLines};
+use lossmith_data::graph_json::{GraphSet, ImageGraph};
 use lossmith_data::predicate_groups::{self, Group};
+use lossmith_data::predictions::{Entry, Predictions};
 use lossmith_data::scene_graphs::{self, Part};
 use lossmith_data::vrd;
 use ndarray::Array2;
@@ -17,13 +18,32 @@ use rayon::prelude::*;
 /// How many predictions are in memory at a time.
 const BATCH: usize = 256;
 
+/// The form of predictions, for the help of all relationship protocols.
+pub const FORMAT: &str = "\
+Predictions are JSON lines, one image each, or one JSON list of such; either may be gzip. One image (on one line where it is a line):\n\n\
+  {\"image\": \"a.jpg\",\n\
+   \"boxes\": [[10, 20, 110, 220], [90, 100, 130, 140]],\n\
+   \"labels\": [0, 1], \"scores\": [0.9, 0.8],\n\
+   \"pairs\": [[0, 1], [1, 0]],\n\
+   \"predicates\": [[0.1, 0.7, 0.2], [0.9, 0, 0.1]]}\n\n\
+`image` is the truth's name of it. `boxes` are x1, y1, x2, y2, each with a label and a score; boxes and labels are the truth's unless given,\n\
+scores 1. `pairs` are subject and object, places in boxes from 0. `predicates` has a row for each pair: the scores of none, predicate 1,\n\
+predicate 2, ... Predicates count from 1 everywhere. Labels count as the truth's do: from 0 in graph JSON, VRD and Open Images (classes in\n\
+alphabetical order), from 1 in VG-SGG.h5.\n\n\
+Scores are ranked and not weighed: any finite numbers do, rows need not add up to 1, a pair may be there twice (not for --task predicate),\n\
+and so may a box with another label, unless labels are given. They are multiplied by those of the boxes: keep them at 0 or more where those\n\
+are not 1. The score of none is not ranked.\n\n\
+The same as numpy's arrays: FILE.npz with IMAGE/boxes, IMAGE/pairs, IMAGE/predicates, ..., or FILE.pkl, a pickled list of such dictionaries or\n\
+a dictionary of them by image. Neural Motifs' keys (pred_boxes, pred_classes, obj_scores, pred_rel_inds, rel_scores) do as well; a list\n\
+without 'image' has one entry for each image of the truth, in its order. A pickle is never run: what is not plain data is refused by name.";
+
 /// What all relationship protocols take.
 #[derive(Debug, clap::Args)]
 pub struct Common {
     /// What is true: graph JSON, a VRD folder, VG-SGG.h5, Visual Genome JSON, or Open Images CSV
     #[arg(long, value_name = "T")]
     pub truth: PathBuf,
-    /// What a model says: JSON lines, one image each
+    /// What a model says: JSON lines, a JSON list, .npz or .pkl (see below)
     #[arg(long, value_name = "P", required_unless_present = "baseline", conflicts_with = "baseline")]
     pub predictions: Option<PathBuf>,
     /// Score the frequencies of the training set instead of predictions
@@ -32,12 +52,15 @@ pub struct Common {
     /// The training set, for zero-shot recall and the baselines: as for --truth (a VRD folder means its training split)
     #[arg(long, value_name = "T")]
     pub train: Option<PathBuf>,
-    /// The dictionary of VG-SGG.h5; VG-SGG-dicts.json beside it unless given
+    /// The dictionary of VG-SGG.h5; VG-SGG-dicts.json or VG-SGG-dicts-with-attri.json beside it unless given
     #[arg(long, value_name = "FILE")]
     pub dictionary: Option<PathBuf>,
     /// Figures by group of predicates too: 'default' (VRD and VG150 by name) or a JSON file {group: [names]}
     #[arg(long, value_name = "FILE")]
     pub predicate_groups: Option<String>,
+    /// Leave out predictions that are wrong, and count them, instead of stopping at the first
+    #[arg(long, requires = "predictions")]
+    pub skip_bad: bool,
     /// Say in words which protocol counted what
     #[arg(long)]
     pub explain: bool,
@@ -57,8 +80,8 @@ pub enum Baseline {
 
 /// Where the scores come from.
 pub enum Scores {
-    /// A file of predictions.
-    File(PathBuf),
+    /// A file of predictions, and whether wrong ones are left out.
+    File { path: PathBuf, skip_bad: bool },
     /// The frequencies of a training set.
     Frequency(Frequency, Candidates),
 }
@@ -96,7 +119,7 @@ impl Common {
     /// Where the scores come from.
     pub fn scores(&self, train: Option<&GraphSet>) -> anyhow::Result<Scores> {
         match (&self.predictions, self.baseline, train) {
-            (Some(path), _, _) => Ok(Scores::File(path.clone())),
+            (Some(path), _, _) => Ok(Scores::File { path: path.clone(), skip_bad: self.skip_bad }),
             (None, Some(baseline), Some(train)) => {
                 let candidates = match baseline {
                     Baseline::Freq => Candidates::All,
@@ -152,36 +175,55 @@ pub fn stream<M: Metric>(truth: &GraphSet, scores: &Scores, groups: &[Group], me
                 judged.into_iter().for_each(|j| add(metrics, j));
             }
         }
-        Scores::File(path) => {
+        Scores::File { path, skip_bad } => {
             let place: HashMap<&str, usize> =
                 truth.images.iter().enumerate().map(|(at, i)| (i.image.as_str(), at)).collect();
-            let mut seen = vec![None; truth.images.len()];
-            let mut lines = PredictionLines::open(path).context("--predictions")?;
+            let mut seen: Vec<Option<String>> = vec![None; truth.images.len()];
+            let (mut skipped, mut first) = (0usize, None);
+            let mut entries = Predictions::open(path, truth).context("--predictions")?;
             loop {
-                let batch = lines.by_ref().take(BATCH).collect::<Result<Vec<_>, _>>()?;
+                let batch = entries.batch(BATCH)?;
                 if batch.is_empty() {
                     break;
                 }
                 let judged: Vec<_> = batch
                     .par_iter()
-                    .map(|(number, line)| {
-                        let prediction = Prediction::parse(path, *number, line)?;
-                        let record = format!("{}, line {number}: image {}", path.display(), prediction.image);
+                    .map(|entry| {
+                        let prediction = entry.read(path)?;
+                        let record = format!("{}, {}: image {}", path.display(), entry.place, prediction.image);
                         let place = place.get(prediction.image.as_str());
                         let at = *place.with_context(|| format!("{record} is not in the truth"))?;
                         let image = &truth.images[at];
                         let scores = prediction.scores(&image.graph);
                         check(&scores, image, truth).map_err(|message| anyhow::anyhow!("{record}: {message}"))?;
                         let judged = judge(metrics, image, &scores).with_context(|| record.clone())?;
-                        Ok((at, *number, record, judged))
+                        Ok((at, record, judged))
                     })
-                    .collect::<anyhow::Result<_>>()?;
-                for (at, number, record, judged) in judged {
-                    if let Some(earlier) = seen[at].replace(number) {
-                        bail!("{record} is there already, in line {earlier}");
+                    .collect::<Vec<anyhow::Result<_>>>();
+                for (judged, entry) in judged.into_iter().zip(&batch) {
+                    let fault = match judged {
+                        Ok((at, record, judged)) => match &seen[at] {
+                            None => {
+                                seen[at] = Some(entry.place.clone());
+                                add(metrics, judged);
+                                continue;
+                            }
+                            Some(earlier) => anyhow::anyhow!("{record} is there already, in {earlier}"),
+                        },
+                        Err(fault) => fault,
+                    };
+                    if !skip_bad {
+                        return Err(fault);
                     }
-                    add(metrics, judged);
+                    skipped += 1;
+                    first.get_or_insert(fault);
                 }
+            }
+            if let Some(first) = first {
+                tracing::warn!(
+                    "{}: {skipped} predictions are wrong and left out; the first: {first:#}",
+                    path.display()
+                );
             }
             let empty = nothing(truth.vocabulary.predicates.len());
             for image in truth.images.iter().zip(&seen).filter(|(_, line)| line.is_none()).map(|(image, _)| image) {

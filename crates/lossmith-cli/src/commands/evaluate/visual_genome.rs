@@ -6,11 +6,12 @@ use lossmith::metric::visual_genome::{CUTS, Image, Mode, Recall, Report, VisualG
 use lossmith_data::graph_json::ImageGraph;
 use lossmith_data::vrd::Nodes;
 
-use super::relations::{Common, Metric, percent, stream, triples};
+use super::relations::{Common, FORMAT, Metric, percent, stream, triples};
 use crate::output::{Answer, Table, print, print_json};
 
 /// The arguments of `evaluate visual-genome`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = FORMAT)]
 pub struct Args {
     /// What is given and what is predicted
     #[arg(long, default_value = "predcls")]

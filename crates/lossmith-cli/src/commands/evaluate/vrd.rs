@@ -6,11 +6,12 @@ use lossmith::metric::vrd::{CUTS, Image, Matcher, PerPair, Protocol, Report, Tas
 use lossmith_data::graph_json::ImageGraph;
 use lossmith_data::vrd::Nodes;
 
-use super::relations::{Common, Metric, percent, stream, triples};
+use super::relations::{Common, FORMAT, Metric, percent, stream, triples};
 use crate::output::{Answer, Table, print, print_json};
 
 /// The arguments of `evaluate vrd`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = FORMAT)]
 pub struct Args {
     /// What is to be found
     #[arg(long, default_value = "relationship")]

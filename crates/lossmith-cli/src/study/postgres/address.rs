@@ -47,6 +47,12 @@ impl FromStr for Address {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
+        // A path is no secret, and one that is there is no password.
+        if std::path::Path::new(text).exists() {
+            bail!(
+                "{text} is a file or folder, and no study address: expected postgres://user:password@host/database#study"
+            );
+        }
         let parts = Parts::of(text).ok_or_else(no_address)?;
         let plain = |c: char| c.is_alphanumeric() || "-_.".contains(c);
         if parts.name.is_some_and(|name| name.is_empty() || name.len() > 100 || !name.chars().all(plain)) {
@@ -238,6 +244,12 @@ mod tests {
         let shown = without_passwords(line.map(str::to_owned).into_iter());
         let expected = ["search", "--study=postgres://ada:***@db/loss#m", "postgres://ada:***@db/loss", "--out", "a/b"];
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_path_is_named() {
+        let error = "src".parse::<Address>().unwrap_err().to_string();
+        assert!(error.starts_with("src is a file or folder, and no study address: expected postgres://"), "{error}");
     }
 
     #[test]

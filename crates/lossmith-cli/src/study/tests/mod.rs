@@ -475,6 +475,7 @@ fn strangers_are_refused() {
         (Identity { data: "xyz".into(), ..identity() }, "data (checksum)"),
         (Identity { recipe: "population = 11".into(), ..identity() }, "recipe"),
         (Identity { arithmetic: "bf16 products by AMX".into(), ..identity() }, "arithmetic"),
+        (Identity { arithmetic: "f32 by AVX2 (00000000)".into(), ..identity() }, "arithmetic"),
     ] {
         let join = PostgresStudy::join(&address(&url), &other, lease("w", LEASE)).err().unwrap();
         let begin = PostgresStudy::begin(&address(&url), &other, lease("w", LEASE)).err().unwrap();

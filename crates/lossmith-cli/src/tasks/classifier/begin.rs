@@ -15,6 +15,7 @@ pub fn create(
     common: &Common,
     command: &str,
     losses: &[String],
+    files: Vec<Option<String>>,
     train_size: Option<u32>,
     change: impl FnOnce(&mut Recipe),
 ) -> anyhow::Result<(Run, Begun, Recipe, Evaluator)> {
@@ -27,7 +28,7 @@ pub fn create(
         ensure!((1..=most).contains(&(size as usize)), "--train-size: expected 1 to {most}, found {size}");
     }
     let (losses, arithmetic) = (losses.to_vec(), evaluator.arithmetic());
-    let begun = Begun { losses, train_size, arithmetic, ..Begun::now(common.data.as_deref(), None)? };
+    let begun = Begun { losses, files, train_size, arithmetic, ..Begun::now(common.data.as_deref(), None)? };
     let run = begun.start(common.out.as_deref(), &command.replace(' ', "-"), &identity(command, &evaluator)?)?;
     Ok((run, begun, recipe, evaluator))
 }

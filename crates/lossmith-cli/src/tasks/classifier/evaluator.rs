@@ -65,7 +65,13 @@ impl Evaluator {
     /// Reads or makes the data and checks that the network fits it.
     pub fn new(recipe: &Recipe, data: Option<&Path>) -> anyhow::Result<Self> {
         let (found, data) = load(recipe, data)?;
-        let split = found.split(recipe.data.validation, recipe.seed).context("data.validation")?;
+        let (asked, validation) = (recipe.data.validation, found.fitting_validation(recipe.data.validation));
+        if validation != asked {
+            tracing::warn!(
+                "data.validation: there are not {asked} images to spare; {validation} are set apart instead"
+            );
+        }
+        let split = found.split(validation, recipe.seed).context("data.validation")?;
         let layers = lossmith_nets::preset(&recipe.train.net).ok_or_else(|| {
             anyhow!("train.net: there is no '{}'; there is: {}", recipe.train.net, lossmith_nets::PRESETS.join(", "))
         })?;
@@ -122,8 +128,9 @@ impl Evaluator {
     }
 
     /// Does one trial and gives the trained parameters as safetensors bytes.
-    pub fn train(&self, trial: &Trial) -> anyhow::Result<(Option<Outcome>, Vec<u8>)> {
-        let mut outcomes = self.train_together(&[trial])?;
+    /// `progress` hears of every step.
+    pub fn train(&self, trial: &Trial, progress: &mut dyn FnMut(usize)) -> anyhow::Result<(Option<Outcome>, Vec<u8>)> {
+        let mut outcomes = self.train_together(&[trial], progress)?;
         let outcome = outcomes.pop().context("one trial has one outcome")?;
         let tensors = outcome.weights.iter().map(|w| {
             let array = ArrayD::from_shape_vec(IxDyn(&w.shape), w.values.clone())?;
@@ -135,11 +142,15 @@ impl Evaluator {
     }
 
     fn lock_step(&self, trials: &[&Trial]) -> anyhow::Result<Vec<Option<Outcome>>> {
-        Ok(self.train_together(trials)?.into_iter().map(told).collect())
+        Ok(self.train_together(trials, &mut |_| {})?.into_iter().map(told).collect())
     }
 
     /// Trials of one seed, length, part and training size.
-    fn train_together(&self, trials: &[&Trial]) -> anyhow::Result<Vec<lossmith_nets::Outcome>> {
+    fn train_together(
+        &self,
+        trials: &[&Trial],
+        progress: &mut dyn FnMut(usize),
+    ) -> anyhow::Result<Vec<lossmith_nets::Outcome>> {
         let losses = trials.iter().map(|t| class_loss(&t.loss)).collect::<anyhow::Result<Vec<_>>>()?;
         let functions: Vec<_> = losses
             .iter()
@@ -160,7 +171,12 @@ impl Evaluator {
             Part::Test => &self.test,
         };
         let data = Data { train: fewer.as_ref().unwrap_or(&self.train), validation: judged, test: None };
-        let mut watch = |_: Event| if interrupt::asked() { Control::Stop } else { Control::Continue };
+        let mut watch = |event: Event| {
+            if let Event::Step(step) = event {
+                progress(step);
+            }
+            if interrupt::asked() { Control::Stop } else { Control::Continue }
+        };
         Ok(lossmith_nets::train(&self.layers, data, &self.engine_recipe(trials[0]), &candidates, &mut watch)?)
     }
 

@@ -11,6 +11,7 @@ use crate::tasks::search::recipe::{CmaEs, Compare, Search, Sections, Taylor, pos
 
 /// The presets of the classifier task.
 pub const PRESETS: Presets = Presets {
+    task: "classifier",
     laptop: include_str!("../../../../../recipes/classifier-laptop.toml"),
     full: include_str!("../../../../../recipes/classifier-full.toml"),
 };

@@ -25,7 +25,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> anyhow::Result<Answer> {
     interrupt::listen();
-    let resumed = search::resumed(&args.options, "classifier")?;
+    let resumed = search::resumed(&args.options, "classifier", &args.common.given())?;
     let (recipe, data): (Recipe, _) = match &resumed {
         Some(resumed) => (crate::recipe::parse_text(&resumed.recipe)?, resumed.begun.data.as_deref()),
         None => (args.common.recipe()?, args.common.data.as_deref()),

@@ -8,6 +8,7 @@ use super::begin;
 use crate::commands::read_loss;
 use crate::interrupt::{self, Interrupted};
 use crate::output::{self, Answer, Table};
+use crate::progress::Steps;
 use crate::tasks::Judge;
 
 /// The arguments of `train classifier`.
@@ -26,12 +27,14 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     let loss = read_loss(&args.loss)?.to_string();
     super::evaluator::class_loss(&loss)?;
     let (run, _, recipe, evaluator) =
-        begin::create(&args.common, "train classifier", std::slice::from_ref(&loss), None, |_| {})?;
+        begin::create(&args.common, "train classifier", std::slice::from_ref(&loss), Vec::new(), None, |_| {})?;
     let (data, arithmetic) = (&evaluator.data, evaluator.arithmetic());
     tracing::info!("{data}; {} steps of {}, {arithmetic}", recipe.train.steps, recipe.train.net);
     let trial =
         Trial { loss, steps: recipe.train.steps, seed: 0, rate: None, train_size: None, part: Part::Test, floor: None };
-    let (outcome, weights) = evaluator.train(&trial)?;
+    let mut steps = Steps::new("step", trial.steps as usize);
+    let (outcome, weights) = evaluator.train(&trial, &mut |step| steps.at(step, ""))?;
+    steps.finish();
     let Some(outcome) = outcome else { return Err(Interrupted.into()) };
     let mut log = String::new();
     for (step, accuracy) in &outcome.curve {

@@ -9,7 +9,8 @@ use serde_json::json;
 use super::train::ceiling_line;
 use super::{Common, Session, cut, identity};
 use crate::interrupt;
-use crate::output::{self, Answer, Table};
+use crate::output::{self, Answer, Table, signed};
+use crate::tasks::compared::Finished;
 use crate::tasks::trainings::{Kept, Trainings, check_losses, with_zeros};
 
 const COMMAND: &str = "compare cmat";
@@ -23,7 +24,7 @@ pub struct Args {
     #[arg(long, default_value = "cross-entropy,degree,node-priority,cmat")]
     losses: String,
     /// How many seeds, from the recipe's on
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(2..=1000))]
+    #[arg(long, default_value_t = 10, value_parser = crate::args::whole::<u64>(2..=1000))]
     seeds: u64,
     #[command(flatten)]
     kept: Kept,
@@ -33,7 +34,7 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
     interrupt::listen();
     let losses: Vec<&str> = split_list(&args.losses).into_iter().map(str::trim).collect();
     check_losses(&losses)?;
-    let recipe = args.kept.recipe(COMMAND, || args.common.recipe(None))?;
+    let recipe = args.kept.recipe(COMMAND, &args.common.given(), || args.common.recipe(None))?;
     for loss in &losses {
         recipe.objective(loss)?;
     }
@@ -41,8 +42,7 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
     let k = CUTS[cut];
     let mut outcomes = vec![Vec::new(); losses.len()];
     let mut ceilings = String::new();
-    let identity = identity(COMMAND, &recipe, &recipe.scenes(recipe.seed)?)?;
-    let run = args.kept.run("compare-cmat", &identity)?;
+    let run = args.kept.run(&identity(COMMAND, &recipe, &recipe.scenes(recipe.seed)?)?)?;
     let mut trainings = Trainings::open(&run)?;
     trainings.begin("comparison", losses.len() * args.seeds as usize);
     for seed in recipe.seed..recipe.seed + args.seeds {
@@ -74,9 +74,15 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
     };
     let (recalls, nodes) = (column(0), column(1));
     let verdict = Verdict::new(&losses, &recalls, 0.05)?;
+    let metric = format!("R@{k}");
+    let data = if recipe.data.path.is_empty() { "hub worlds" } else { recipe.data.path.as_str() };
+    let (seed, rate) = (recipe.seed, recipe.train.policy_rate);
+    let finished = Finished { metric: &metric, seed, data, rate, names: &losses, values: &recalls, verdict: &verdict };
+    let lists: Vec<_> = losses.iter().zip(recalls.iter().zip(&nodes)).collect();
+    let result = json!({"cut": k, "rate": rate, "recall_and_nodes": lists, "diverged": diverged, "verdict": verdict});
+    finished.write(&run, &result)?;
     if args.common.json {
-        let lists: Vec<_> = losses.iter().zip(recalls.iter().zip(&nodes)).collect();
-        output::print_json(&json!({"cut": k, "recall_and_nodes": lists, "diverged": diverged, "verdict": verdict}))?;
+        output::print_json(&result)?;
     } else {
         let mut table =
             Table::new(["loss".to_owned(), format!("R@{k}"), "sd".into(), "nodes right".into(), "diverged".into()]);
@@ -85,21 +91,21 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
             let cells = [number(mean(recall)), number(sd(recall)), number(mean(nodes)), diverged.to_string()];
             table.row([(*name).to_owned()].into_iter().chain(cells));
         }
-        output::print(&format!("{table}{ceilings}\n{}\nrun: {}\n", pairs(&verdict), run.folder().display()))?;
+        output::print(&format!("{table}{ceilings}\n{}\nrun: {}\n", pairs(&finished), run.folder().display()))?;
     }
     Ok(Answer::Yes)
 }
 
-fn pairs(verdict: &Verdict) -> String {
+fn pairs(finished: &Finished<'_>) -> String {
     let mut table = Table::new(["pair", "difference", "p", "p (Holm)", "d_z"]);
-    for pair in &verdict.pairs {
+    for pair in &finished.verdict.pairs {
         table.row([
             format!("{} - {}", pair.a, pair.b),
-            format!("{:+.4}", pair.difference),
+            signed(pair.difference, 4),
             format!("{:.2e}", pair.p),
             format!("{:.2e}", pair.p_holm),
             pair.effect_size.map_or_else(|| "-".to_owned(), |d| format!("{d:.1}")),
         ]);
     }
-    format!("{table}{}\n", verdict.verdict)
+    format!("{table}{}\n", finished.said())
 }

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::Recipe;
 use super::picture::picture;
 use super::train::MODEL;
-use crate::output::{self, Answer, Table};
+use crate::output::{self, Answer, Table, WholeFolder};
 use crate::recipe;
 use crate::run::Run;
 
@@ -33,13 +33,13 @@ pub struct Args {
     #[arg(required = true)]
     inputs: Vec<PathBuf>,
     /// How many relations of each scene to print
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = crate::args::whole::<usize>(..))]
     top: usize,
     /// Only the scene on this line, from 1
-    #[arg(long, value_name = "LINE")]
+    #[arg(long, value_name = "LINE", value_parser = crate::args::whole::<usize>(..))]
     scene: Option<usize>,
     /// For this node: what the graph's score would be had it been something else (needs true labels and relations)
-    #[arg(long, value_name = "NODE")]
+    #[arg(long, value_name = "NODE", value_parser = crate::args::whole::<usize>(..))]
     explain: Option<usize>,
     /// The score that --explain asks about: recall@K or spice
     #[arg(long, default_value = "recall@20")]
@@ -75,9 +75,7 @@ struct Input {
 pub fn run(args: Args) -> anyhow::Result<Answer> {
     let reward: Reward = args.reward.parse().map_err(|e| anyhow::anyhow!("--{e}"))?;
     let model = Model::open(&args.model)?;
-    if let Some(folder) = &args.pictures {
-        lossmith_data::atomic::new_folder(folder)?;
-    }
+    let pictures = args.pictures.as_deref().map(WholeFolder::begin).transpose()?;
     let mut text = String::new();
     let mut seen_any = false;
     for file in &args.inputs {
@@ -87,9 +85,10 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
             let place = || format!("{}, {} {}", file.display(), if has_lines(file) { "line" } else { "scene" }, at + 1);
             seen_any = true;
             let judged = scene.and_then(|scene| model.judge(scene, at)).with_context(place)?;
-            if let Some(folder) = &args.pictures {
-                let path = folder.join(format!("scene-{}.svg", at + 1));
-                lossmith_data::atomic::write(&path, picture(&judged.scores, &model.names, args.top).as_bytes())?;
+            if let Some(folder) = &pictures {
+                let path = folder.path().join(format!("scene-{}.svg", at + 1));
+                lossmith_data::atomic::write(&path, picture(&judged.scores, &model.names, args.top).as_bytes())
+                    .map_err(|e| folder.known(e.into()))?;
             }
             text += &match args.explain {
                 Some(node) => model.explain(&judged, node, reward).with_context(place)?,
@@ -98,6 +97,7 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
         }
     }
     anyhow::ensure!(seen_any, "there is no such scene: --scene counts from 1");
+    pictures.map_or(Ok(()), WholeFolder::finish)?;
     output::print(&text)?;
     Ok(Answer::Yes)
 }
@@ -115,12 +115,9 @@ impl Model {
         let config: Config = serde_json::from_str(&run.read("model.json")?).context("model.json")?;
         let about: About = serde_json::from_str(&run.read("vocabulary.json")?).context("vocabulary.json")?;
         let path = run.path(MODEL);
-        let bytes = std::fs::read(&path).with_context(|| {
+        let bytes = lossmith_data::whole_bytes(&path).map_err(|e| {
             let run = folder.display();
-            format!(
-                "{}: cannot be read; if its training was stopped, go on with: lossmith train cmat --resume {run}",
-                path.display()
-            )
+            anyhow::anyhow!("{e}; if its training was stopped, go on with: lossmith train cmat --resume {run}")
         })?;
         let agents = store::from_bytes(&config, bytes, &Device::flex()).with_context(|| path.display().to_string())?;
         let bias = bias(&agents, config.classes).with_context(|| path.display().to_string())?;
@@ -130,7 +127,7 @@ impl Model {
     /// The scenes of a file, each as it was read; those of annotations show the labels through the noise that the model was trained with.
     fn scenes(&self, path: &Path) -> anyhow::Result<Vec<anyhow::Result<Input>>> {
         if has_lines(path) {
-            let text = std::fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+            let text = lossmith_data::whole_text(path)?;
             return Ok(text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect());
         }
         let recipe: Recipe = recipe::parse_text(&self.run.read("recipe.toml")?)?;

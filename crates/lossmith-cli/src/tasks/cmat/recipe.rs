@@ -13,11 +13,13 @@ use serde::{Deserialize, Serialize};
 use crate::commands::loss_text;
 use crate::ranges::{self, Limits, MADE, SEED, SHARE, key};
 use crate::recipe::{self, Presets};
+use crate::tasks::again::{Given, recipe_flags};
 
 /// The loss of the catalogue that the agents are trained by.
 const CRITIC: &str = "counterfactual-critic";
 
 pub const PRESETS: Presets = Presets {
+    task: "cmat",
     laptop: include_str!("../../../../../recipes/cmat-laptop.toml"),
     full: include_str!("../../../../../recipes/cmat-full.toml"),
 };
@@ -85,15 +87,15 @@ pub struct Common {
     #[arg(long)]
     pub critic: Option<String>,
     /// How many rounds the agents talk
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", value_parser = crate::args::whole::<usize>(..))]
     pub rounds: Option<usize>,
     /// Passes over the data, in each of the two stages
-    #[arg(long)]
+    #[arg(long, value_parser = crate::args::whole::<usize>(..))]
     pub epochs: Option<usize>,
     /// Decides all randomness
-    #[arg(long)]
+    #[arg(long, value_parser = crate::args::whole::<u64>(..))]
     pub seed: Option<u64>,
-    /// laptop, full, or a file that changes keys of laptop
+    /// laptop, full, another recipe by name, or a file that changes keys of laptop
     #[arg(long, default_value = "laptop")]
     pub recipe: String,
     /// Change one key of the recipe
@@ -105,6 +107,19 @@ pub struct Common {
 }
 
 impl Common {
+    /// What was given that a run which goes on cannot follow.
+    pub fn given(&self) -> Given {
+        let flags = vec![
+            ("--data", self.data.is_some()),
+            ("--reward", self.reward.is_some()),
+            ("--critic", self.critic.is_some()),
+            ("--rounds", self.rounds.is_some()),
+            ("--epochs", self.epochs.is_some()),
+            ("--seed", self.seed.is_some()),
+        ];
+        [recipe_flags(&self.recipe, &self.set), flags].concat()
+    }
+
     /// The complete recipe, with the flags on top of it.
     pub fn recipe(&self, loss: Option<&str>) -> anyhow::Result<Recipe> {
         let mut recipe: Recipe = recipe::load(PRESETS, &self.recipe, &self.set)?;

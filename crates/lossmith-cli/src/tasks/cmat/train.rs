@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::{Common, Recipe, Session, identity};
 use crate::output::{self, Answer, Table};
+use crate::progress::Still;
 use crate::run::Run;
 use crate::tasks::classifier::compare::how_to_go_on;
 use crate::{interrupt, recipe};
@@ -49,16 +50,17 @@ pub struct Args {
 
 pub fn run(args: Args) -> anyhow::Result<Answer> {
     interrupt::listen();
-    let recipe: Recipe = match &args.resume {
-        Some(folder) => recipe::parse_text(&Run::resume(folder, COMMAND)?.1.recipe)?,
+    let resumed = args.resume.as_deref().map(|folder| Run::resume(folder, COMMAND)).transpose()?;
+    let recipe: Recipe = match &resumed {
+        Some((_, began)) => recipe::parse_text(&began.recipe)?,
         None => args.common.recipe(args.loss.as_deref())?,
     };
     recipe.check()?;
     let data = recipe.scenes(recipe.seed)?;
     let session = Session::new(&data, &recipe)?;
     let identity = identity(COMMAND, &recipe, &data)?;
-    let run = match &args.resume {
-        Some(folder) => Run::open(folder)?,
+    let run = match resumed {
+        Some((run, _)) => run,
         None => Run::begin(args.out.as_deref(), "cmat", &identity)?,
     };
     run.check(&identity)?;
@@ -96,7 +98,7 @@ fn train(
     settings: Settings,
     mut log: Log<'_>,
 ) -> anyhow::Result<[Trainer; 2]> {
-    let first = match std::fs::read(run.path(FIRST)) {
+    let first = match lossmith_data::whole_bytes(&run.path(FIRST)) {
         Ok(bytes) => session.kept(bytes, settings.clone()).with_context(|| run.path(FIRST).display().to_string())?,
         Err(_) => {
             let first = session.first_stage(settings.clone(), |_, epoch, p| log.add(CROSS_ENTROPY, epoch, p))?;
@@ -117,6 +119,7 @@ fn write_agents(run: &Run, name: &str, trainer: &Trainer) -> anyhow::Result<()> 
 struct Log<'r> {
     run: &'r Run,
     text: String,
+    still: Still,
 }
 
 impl<'r> Log<'r> {
@@ -129,11 +132,15 @@ impl<'r> Log<'r> {
         };
         let first = format!("\"stage\":\"{CROSS_ENTROPY}\",\"number\":1");
         let kept = old.lines().filter(|line| line.contains(&first)).map(|line| format!("{line}\n"));
-        Self { run, text: kept.collect() }
+        let still = Still::begin();
+        still.hear(format!("{CROSS_ENTROPY} epoch 1"));
+        Self { run, text: kept.collect(), still }
     }
 
     fn add(&mut self, stage: &str, epoch: usize, p: Progress) -> anyhow::Result<()> {
-        tracing::info!("{stage} epoch {epoch}: nodes {:.4}, pairs {:.4}, reward {:.4}", p.nodes, p.pairs, p.reward);
+        let said = format!("{stage} epoch {epoch}: nodes {:.4}, pairs {:.4}, reward {:.4}", p.nodes, p.pairs, p.reward);
+        tracing::info!("{said}");
+        self.still.hear(said);
         let number = if self.run.path(FIRST).is_file() { 2 } else { 1 };
         self.text +=
             &format!("{{\"stage\":\"{stage}\",\"number\":{number},\"epoch\":{epoch},\"progress\":{}}}\n", json!(p));

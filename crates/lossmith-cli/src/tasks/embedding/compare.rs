@@ -11,6 +11,8 @@ use crate::commands::read_losses;
 use crate::interrupt::{self, Interrupted};
 use crate::output::{self, Answer, Table};
 use crate::recipe;
+use crate::tasks::again::recipe_flags;
+use crate::tasks::compared::Finished;
 use crate::tasks::trainings::{Kept, Trainings, check_losses, check_seeds, with_zeros};
 
 const COMMAND: &str = "compare embedding";
@@ -26,12 +28,12 @@ pub struct Args {
     #[arg(long, value_name = "A,B")]
     losses: String,
     /// How many seeds
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = crate::args::whole::<u64>(..))]
     seeds: u64,
     /// A folder of labelled images, or made data: `sticks`, `rosettes`
     #[arg(long, value_name = "DIR")]
     data: Option<String>,
-    /// `laptop`, `full` or a TOML file
+    /// `laptop`, `full`, `embedding-nuclei`, or a TOML file that changes keys of `laptop`
     #[arg(long, value_name = "RECIPE", default_value = "laptop")]
     recipe: String,
     /// Change one setting of the recipe, for example `model.steps=100`
@@ -54,7 +56,8 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     let names: Vec<String> = specs.iter().map(ToString::to_string).collect();
     check_losses(&names)?;
     check_seeds(args.seeds, args.alpha)?;
-    let recipe = args.kept.recipe(COMMAND, || {
+    let given = [recipe_flags(&args.recipe, &args.set), vec![("--data", args.data.is_some())]].concat();
+    let recipe = args.kept.recipe(COMMAND, &given, || {
         let mut recipe: EmbeddingRecipe = recipe::load(PRESETS, &args.recipe, &args.set)?;
         if let Some(data) = &args.data {
             recipe.data.clone_from(data);
@@ -67,7 +70,7 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
         bail!("{}: no image to judge by", recipe.data);
     }
     interrupt::listen();
-    let run = args.kept.run("compare-embedding", &identity(COMMAND, &recipe, &data)?)?;
+    let run = args.kept.run(&identity(COMMAND, &recipe, &data)?)?;
     let mut trainings = Trainings::open(&run)?;
     trainings.begin("comparison", args.seeds as usize * losses.len());
     let mut values = vec![Vec::new(); losses.len()];
@@ -81,10 +84,22 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let (values, diverged) = with_zeros(&values);
     let verdict = Verdict::new(&names, &values, args.alpha)?;
+    let (seed, rate) = (recipe.model.seed, recipe.model.learning_rate);
+    let finished = Finished {
+        metric: "mean SBD",
+        seed,
+        data: &recipe.data,
+        rate,
+        names: &names,
+        values: &values,
+        verdict: &verdict,
+    };
+    let of_loss: serde_json::Map<String, serde_json::Value> =
+        names.iter().zip(&values).map(|(name, v)| ((*name).to_owned(), json!(v))).collect();
+    let result = json!({ "metric": "sbd", "rate": rate, "values": of_loss, "diverged": diverged, "verdict": verdict });
+    finished.write(&run, &result)?;
     if args.json {
-        let values: serde_json::Map<String, serde_json::Value> =
-            names.iter().zip(&values).map(|(name, v)| ((*name).to_owned(), json!(v))).collect();
-        output::print_json(&json!({ "metric": "sbd", "values": values, "diverged": diverged, "verdict": verdict }))?;
+        output::print_json(&result)?;
         return Ok(Answer::Yes);
     }
     let mut table = Table::new(["loss", "mean SBD", "sd", "diverged"]);
@@ -92,7 +107,7 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
         let cell = |v: Option<f64>| v.map_or("-".to_owned(), |v| format!("{v:.4}"));
         table.row([(*name).to_owned(), cell(stats::mean(values)), cell(stats::sd(values)), diverged.to_string()]);
     }
-    output::print(&format!("{table}\n{}\n\nrun: {}\n", verdict.verdict, run.folder().display()))?;
+    output::print(&format!("{table}\n{}\n\nrun: {}\n", finished.said(), run.folder().display()))?;
     Ok(Answer::Yes)
 }
 

@@ -24,6 +24,7 @@ use crate::tasks::{self, inputs};
 
 /// The presets.
 pub const PRESETS: Presets = Presets {
+    task: "embedding",
     laptop: include_str!("../../../../../recipes/embedding-laptop.toml"),
     full: include_str!("../../../../../recipes/embedding-full.toml"),
 };
@@ -152,6 +153,6 @@ pub fn open(run: &Run) -> anyhow::Result<Model> {
     let recipe: EmbeddingRecipe = crate::recipe::parse_text(&run.read("recipe.toml")?)
         .with_context(|| format!("{}: no run of `train embedding`", run.folder().display()))?;
     let path = run.path(WEIGHTS);
-    let bytes = std::fs::read(&path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    let bytes = lossmith_data::whole_bytes(&path)?;
     Model::from_bytes(recipe.model, bytes).with_context(|| path.display().to_string())
 }

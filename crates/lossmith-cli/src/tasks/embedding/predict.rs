@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use indicatif::ProgressBar;
 use lossmith_burn::embedding::{Cluster, Given, Model, Prediction};
+use lossmith_data::atomic;
 use lossmith_data::label_images::{self, Labels};
-use lossmith_data::{DataError, atomic};
 use serde_json::json;
 
 use super::open;
 use crate::interrupt::{self, Interrupted};
-use crate::output::{self, Answer, Table};
+use crate::output::{self, Answer, Table, WholeFolder};
+use crate::progress::Steps;
 use crate::run::Run;
 use crate::tasks::inputs;
 
@@ -39,7 +39,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR", required_if_eq("cluster", "centre"))]
     truth: Option<PathBuf>,
     /// The seed of `--cluster authors`
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = crate::args::whole::<u64>(..))]
     seed: u64,
     /// Print the counts as JSON
     #[arg(long)]
@@ -67,38 +67,43 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
         let path = truth.get(bare).with_context(|| format!("--truth: no label image for {bare}"))?;
         Ok(Some(label_images::read_labels(path)?))
     };
-    atomic::new_folder(&args.out)?;
+    let out = WholeFolder::begin(&args.out)?;
     interrupt::listen();
-    let bar = ProgressBar::new(images.len() as u64);
+    let mut steps = Steps::new("picture", images.len());
     let (mut counts, mut failed) = (Vec::new(), 0);
-    for (name, path) in &images {
+    for (at, (name, path)) in images.iter().enumerate() {
         if interrupt::asked() {
             return Err(Interrupted.into());
         }
         // One image that cannot be read does not stop the others.
-        match truth_of(name).and_then(|truth| predict(&model, args, name, path, truth.as_ref())) {
+        match truth_of(name).and_then(|truth| predict(&model, args, out.path(), name, path, truth.as_ref())) {
             Ok(found) => counts.push((name.clone(), found)),
             Err(e) => {
                 failed += 1;
-                bar.suspend(|| tracing::error!("{e:#}"));
+                steps.suspend(|| tracing::error!("{:#}", out.known(e)));
             }
         }
-        bar.inc(1);
+        steps.at(at + 1, "");
     }
-    bar.finish_and_clear();
+    steps.finish();
     if counts.is_empty() {
-        // Nothing was written into it.
-        std::fs::remove_dir(&args.out).with_context(|| args.out.display().to_string())?;
         bail!("none of the {} images could be read, as said above; {} is not made", images.len(), args.out.display());
     }
-    report(args, &counts)?;
+    report(args, out, &counts)?;
     if failed > 0 {
         bail!("{failed} of {} images failed, as said above; the others are in {}", images.len(), args.out.display());
     }
     Ok(Answer::Yes)
 }
 
-fn predict(model: &Model, args: &Args, name: &str, path: &Path, truth: Option<&Labels>) -> anyhow::Result<Prediction> {
+fn predict(
+    model: &Model,
+    args: &Args,
+    out: &Path,
+    name: &str,
+    path: &Path,
+    truth: Option<&Labels>,
+) -> anyhow::Result<Prediction> {
     let picture = label_images::read_picture(path)?;
     if let Some(t) = truth.filter(|t| (t.height, t.width) != (picture.height, picture.width)) {
         bail!(
@@ -118,7 +123,7 @@ fn predict(model: &Model, args: &Args, name: &str, path: &Path, truth: Option<&L
     let given = Given { truth, true_foreground: false };
     let found = model.predict(&picture, cluster, given).with_context(|| path.display().to_string())?;
     let bare = inputs::bare(name);
-    let file = |ending: &str| args.out.join(format!("{bare}{ending}"));
+    let file = |ending: &str| out.join(format!("{bare}{ending}"));
     label_images::write_labels(&file("_label.png"), &found.labels)?;
     label_images::write_picture(&file("_overlay.png"), &label_images::overlay(&picture, &found.labels))?;
     let value = json!({
@@ -130,7 +135,7 @@ fn predict(model: &Model, args: &Args, name: &str, path: &Path, truth: Option<&L
 }
 
 /// The table of counts: printed, and as a file for a spreadsheet.
-fn report(args: &Args, counts: &[(String, Prediction)]) -> anyhow::Result<()> {
+fn report(args: &Args, out: WholeFolder, counts: &[(String, Prediction)]) -> anyhow::Result<()> {
     let mean = |of: &dyn Fn(usize) -> f64, n: usize| if n == 0 { 0.0 } else { (0..n).map(of).sum::<f64>() / n as f64 };
     let mut table = Table::new(["image", "instances", "mean area", "mean score"]);
     let mut csv = "image,instances,mean_area,mean_score\n".to_owned();
@@ -140,9 +145,10 @@ fn report(args: &Args, counts: &[(String, Prediction)]) -> anyhow::Result<()> {
         let area = mean(&|i| found.instances[i].area as f64, n);
         let score = mean(&|i| found.instances[i].score, n);
         table.row([name.to_owned(), n.to_string(), format!("{area:.1}"), format!("{score:.3}")]);
-        csv += &format!("\"{}\",{n},{area:.1},{score:.4}\n", name.replace('"', "\"\""));
+        csv += &format!("{},{n},{area:.1},{score:.4}\n", output::csv_field(name));
         rows.push(json!({ "image": name, "instances": n, "mean_area": area, "mean_score": score }));
     }
-    atomic::write(&args.out.join("counts.csv"), csv.as_bytes()).map_err(|e: DataError| anyhow::anyhow!(e))?;
+    atomic::write(&out.path().join("counts.csv"), csv.as_bytes()).map_err(|e| out.known(e.into()))?;
+    out.finish()?;
     if args.json { output::print_json(&rows) } else { output::print(&table.to_string()) }
 }

@@ -4,7 +4,6 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use indicatif::{ProgressBar, ProgressStyle};
 use lossmith::loss::{Loss, Spec};
 use lossmith::metric::instances::{Mode, Overlaps, Scores, Summary};
 use lossmith_burn::embedding::{Cluster, Given, Model, Step, train_from};
@@ -15,6 +14,7 @@ use super::{EmbeddingRecipe, PRESETS, WEIGHTS, check_loss, data, identity, open}
 use crate::commands::{loss_text, read_loss};
 use crate::interrupt;
 use crate::output::{self, Answer, Table};
+use crate::progress::Steps;
 use crate::recipe;
 use crate::run::Run;
 use crate::tasks::resume::{Keeper, Saving};
@@ -29,9 +29,9 @@ lossmith train embedding\n  \
 lossmith train embedding --data nuclei --epochs 20 --out runs/nuclei\n  \
 lossmith train embedding --data sticks --loss 'discriminative(norm=l1)' --set model.batch=8\n  \
 lossmith train embedding --resume runs/nuclei\n\n\
-A folder holds NAME_image.png (or NAME_rgb.png) beside NAME_label.png, or image/NAME.png and label/NAME.png; folders named train and test\n\
-are parts, without them every sixth image is for the test. Pictures are turned as their Exif says, unless the label images have the size\n\
-of the stored pixels; 16 bits are stretched to 8.")]
+A folder holds NAME_image.png (or NAME_rgb.png) beside NAME_label.png, or image/NAME.png and label/NAME.png; folders named train,\n\
+val, test and the like are parts, and then all pictures must be in one; without them every sixth image is for the test. Pictures are\n\
+turned as their Exif says, unless the label images have the size of the stored pixels; 16 bits are stretched to 8.")]
 pub struct Args {
     /// A folder of labelled images, or made data: `sticks`, `rosettes`
     #[arg(long, value_name = "DIR")]
@@ -40,18 +40,18 @@ pub struct Args {
     #[arg(long, value_name = "LOSS")]
     loss: Option<String>,
     /// Times that every picture is seen on the mean
-    #[arg(long, value_name = "N", conflicts_with = "steps")]
+    #[arg(long, value_name = "N", conflicts_with = "steps", value_parser = crate::args::whole::<usize>(..))]
     epochs: Option<usize>,
     /// Steps of the optimiser
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::args::whole::<usize>(..))]
     steps: Option<usize>,
     /// Dimensions of the embedding
-    #[arg(long, value_name = "E")]
+    #[arg(long, value_name = "E", value_parser = crate::args::whole::<usize>(..))]
     dim: Option<usize>,
     /// The seed of weights, order, augmentation and made data
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::args::whole::<u64>(..))]
     seed: Option<u64>,
-    /// `laptop`, `full` or a TOML file
+    /// `laptop`, `full`, `embedding-nuclei`, or a TOML file that changes keys of `laptop`
     #[arg(long, value_name = "RECIPE", default_value = "laptop")]
     recipe: String,
     /// Change one setting of the recipe, for example `model.batch=8`
@@ -134,17 +134,16 @@ fn trained(
 ) -> anyhow::Result<Model> {
     interrupt::listen();
     let (mut keeper, state) = Keeper::open(run, saving)?;
-    let bar = progress(recipe.model.steps);
+    let mut steps = Steps::new("step", recipe.model.steps);
     let mut kept = Ok(());
     let model = train_from(&data.train, &recipe.model, loss, state.as_ref(), &mut |step, save| {
-        bar.set_position(step.step as u64);
-        bar.set_message(format!("loss {:.4}, foreground {:.4}", step.loss, step.foreground));
+        steps.at(step.step, format_args!("loss {:.4}, foreground {:.4}", step.loss, step.foreground));
         keeper.step(&line(step), save).unwrap_or_else(|e| {
             kept = Err(e);
             ControlFlow::Break(())
         })
     });
-    bar.finish_and_clear();
+    steps.finish();
     kept?;
     // The course of a training that failed is what its user needs most.
     keeper.write_log()?;
@@ -153,11 +152,6 @@ fn trained(
     run.write(WEIGHTS, &model.to_bytes()?)?;
     keeper.finish()?;
     Ok(model)
-}
-
-fn progress(steps: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30} step {pos}/{len}, {eta} left, {msg}");
-    ProgressBar::new(steps as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 fn line(step: &Step) -> serde_json::Value {

@@ -14,6 +14,7 @@ use crate::commands::read_loss;
 use crate::interrupt;
 use crate::output::{self, Answer, Table};
 use crate::run::Run;
+use crate::tasks::compared::Finished;
 use crate::tasks::trainings::{Kept, Trainings, check_losses, check_seeds, with_zeros};
 
 const COMMAND: &str = "compare polarmask";
@@ -31,7 +32,7 @@ pub struct Args {
     #[arg(long, value_name = "A,B")]
     losses: String,
     /// How many seeds
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(2..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = crate::args::whole::<u64>(2..=1000))]
     seeds: u64,
     /// The level below which a corrected p-value counts
     #[arg(long, value_name = "P", default_value_t = 0.05)]
@@ -49,30 +50,40 @@ const SMOOTH_L1: &str = "smooth-l1-rays(scale=0.3)";
 pub fn run(args: &Args) -> anyhow::Result<Answer> {
     let losses = losses(&args.losses)?;
     check_seeds(args.seeds, args.alpha)?;
-    let recipe = args.kept.recipe(COMMAND, || args.common.recipe())?;
+    let recipe = args.kept.recipe(COMMAND, &args.common.given(), || args.common.recipe())?;
     for loss in &losses {
         Criterion::new(&Spec::parse(loss)?, Centerness::Hard, recipe.network.rays)?;
     }
     let data = recipe.data()?;
     Session::new(&recipe, &data)?;
     recipe.warn_of_unlabelled()?;
-    let run = args.kept.run("compare-polarmask", &recipe.identity(COMMAND, &data)?)?;
+    let run = args.kept.run(&recipe.identity(COMMAND, &data)?)?;
     drop(data);
     interrupt::listen();
     let (compared, diverged) = compare(&run, &recipe, &losses, args.seeds)?;
     let names: Vec<&str> = losses.iter().map(String::as_str).collect();
     let values: Vec<Vec<f64>> = compared.iter().map(|scores| scores.iter().map(|s| s.coco.AP).collect()).collect();
     let verdict = Verdict::new(&names, &values, args.alpha)?;
-    let found = json!({
-        "metric": "AP", "losses": names, "scores": compared, "diverged": diverged, "verdict": verdict
+    let (seed, rate) = (recipe.train.seed, recipe.train.rate);
+    let finished = Finished {
+        metric: "mask AP",
+        seed,
+        data: &recipe.data,
+        rate,
+        names: &names,
+        values: &values,
+        verdict: &verdict,
+    };
+    let result = json!({
+        "metric": "AP", "rate": rate, "losses": names, "scores": compared, "diverged": diverged, "verdict": verdict
     });
-    run.write_json("comparison.json", &found)?;
+    finished.write(&run, &result)?;
     if args.json {
-        output::print_json(&found)?;
+        output::print_json(&result)?;
         return Ok(Answer::Yes);
     }
     let table = table(&names, &compared, &diverged);
-    output::print(&format!("{table}\n{}\n\nrun: {}\n", verdict.verdict, run.folder().display()))?;
+    output::print(&format!("{table}\n{}\n\nrun: {}\n", finished.said(), run.folder().display()))?;
     Ok(Answer::Yes)
 }
 

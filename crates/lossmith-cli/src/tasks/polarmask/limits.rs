@@ -1,16 +1,17 @@
 //! How many objects of a picture a network keeps, and who is to hear of it.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
 use lossmith_burn::polarmask::Detection;
-use lossmith_data::coco::Coco;
+use lossmith_data::coco::{Coco, Id};
 
 /// What COCO's figures look at: detections of a class in a picture.
 const COCO_MOST: usize = 100;
 
 /// Says where ground truth has more objects in a picture than are kept.
 pub fn warn_of_truth(which: &str, truth: &Coco, most: usize) {
-    if let Some((count, fullest)) = above(objects(truth, |_| 0), most) {
+    if let Some((count, fullest)) = above(objects(truth, |_| ()), most) {
         let pictures = truth.images.len();
         tracing::warn!(
             "{which}: {count} of {pictures} pictures have more than {most} objects, up to {fullest}, and detect.most keeps no more; raise it, or 0 chooses it from the training data"
@@ -45,10 +46,10 @@ pub fn warn_of_found<'a>(found: impl IntoIterator<Item = (&'a str, &'a [Detectio
 }
 
 /// The objects of each picture, crowds left out, by a key of their class.
-fn objects(truth: &Coco, key: impl Fn(u64) -> u64) -> impl Iterator<Item = usize> {
-    let mut counts: HashMap<(u64, u64), usize> = HashMap::new();
+fn objects<'a, K: Eq + Hash>(truth: &'a Coco, key: impl Fn(&'a Id) -> K) -> impl Iterator<Item = usize> {
+    let mut counts: HashMap<(&Id, K), usize> = HashMap::new();
     for object in truth.annotations.iter().filter(|a| a.iscrowd == 0) {
-        *counts.entry((object.image_id, key(object.category_id))).or_default() += 1;
+        *counts.entry((&object.image_id, key(&object.category_id))).or_default() += 1;
     }
     counts.into_values()
 }

@@ -19,11 +19,13 @@ use serde::{Deserialize, Serialize};
 use crate::ranges::{self, Limits, MADE, SEED, SHARE, key};
 use crate::recipe::{self, Presets};
 use crate::study::Identity;
+use crate::tasks::again::{Given, recipe_flags};
 use crate::tasks::fingerprint::Fingerprint;
 use crate::tasks::{self, inputs};
 
 /// The presets.
 pub const PRESETS: Presets = Presets {
+    task: "polarmask",
     laptop: include_str!("../../../../../recipes/polarmask-laptop.toml"),
     full: include_str!("../../../../../recipes/polarmask-full.toml"),
 };
@@ -83,15 +85,15 @@ pub struct Common {
     #[arg(long, value_name = "FILE|RUN")]
     pub weights: Option<String>,
     /// Rays for each object
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::args::whole::<usize>(..))]
     pub rays: Option<usize>,
     /// How often every picture is seen
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::args::whole::<usize>(..))]
     pub epochs: Option<usize>,
     /// The seed of weights, order, turns and made data
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::args::whole::<u64>(..))]
     pub seed: Option<u64>,
-    /// `laptop`, `full` or a TOML file
+    /// `laptop`, `full`, `polarmask-nuclei`, or a TOML file that changes keys of `laptop`
     #[arg(long, value_name = "RECIPE", default_value = "laptop")]
     pub recipe: String,
     /// Change one setting of the recipe, for example `train.batch=4`
@@ -100,6 +102,20 @@ pub struct Common {
 }
 
 impl Common {
+    /// What was given that a run which goes on cannot follow.
+    pub fn given(&self) -> Given {
+        let flags = vec![
+            ("--data", self.data.is_some()),
+            ("--images", self.images.is_some()),
+            ("--backbone", self.backbone.is_some()),
+            ("--weights", self.weights.is_some()),
+            ("--rays", self.rays.is_some()),
+            ("--epochs", self.epochs.is_some()),
+            ("--seed", self.seed.is_some()),
+        ];
+        [recipe_flags(&self.recipe, &self.set), flags].concat()
+    }
+
     /// The complete recipe, with the flags on top of it.
     pub fn recipe(&self) -> anyhow::Result<Recipe> {
         let mut recipe: Recipe = recipe::load(PRESETS, &self.recipe, &self.set)?;
@@ -137,7 +153,8 @@ const RANGES: &[Limits] = &[
     key("detect.least", SHARE),
     ("detect.per_level", 1.0, 1e6),
     key("detect.iou", SHARE),
-    ("detect.most", 1.0, 1e6),
+    // 0 where it is chosen from the data.
+    ("detect.most", 0.0, 1e6),
 ];
 
 impl Recipe {

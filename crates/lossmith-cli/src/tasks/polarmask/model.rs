@@ -6,6 +6,7 @@ use anyhow::Context;
 use burn::tensor::Device;
 use lossmith_burn::polarmask::weights::{self, WeightsError};
 use lossmith_burn::polarmask::{DetectSettings, Detection, PolarMask, PolarMaskConfig, detect};
+use lossmith_data::coco::Id;
 use lossmith_data::instance_set::Source;
 use lossmith_data::picture::Picture;
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,7 @@ pub struct About {
     /// The network.
     pub network: PolarMaskConfig,
     /// The ids of the classes in the ground truth that they were learned from.
-    pub category_ids: Vec<u64>,
+    pub category_ids: Vec<Id>,
     /// How objects are chosen.
     pub detect: DetectSettings,
     /// From which score on a detection counts as sure; chosen on the pictures of the training.

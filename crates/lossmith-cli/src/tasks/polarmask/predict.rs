@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
-use indicatif::ProgressBar;
 use lossmith_burn::polarmask::{Detection, draw, label_image};
 use lossmith_data::atomic;
-use lossmith_data::coco::{self, Category, Coco, Image};
+use lossmith_data::coco::{self, Category, Coco, Id, Image};
 use lossmith_data::instance_set::Source;
 use lossmith_data::label_images::{self, Labels};
 use serde_json::json;
@@ -17,7 +16,8 @@ use super::limits;
 use super::model::Model;
 use super::train::zoom;
 use crate::interrupt::{self, Interrupted};
-use crate::output::{self, Answer, Table};
+use crate::output::{self, Answer, Table, WholeFolder};
+use crate::progress::Steps;
 use crate::run::Run;
 use crate::tasks::inputs;
 
@@ -45,7 +45,7 @@ pub struct Args {
     #[arg(long, value_name = "SCORE")]
     sure: Option<f64>,
     /// At most so many objects for each picture, 0 for all; chosen on the training pictures unless given
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::args::whole::<usize>(..))]
     most: Option<usize>,
     /// COCO ground truth that has the images by their file names: gives the results its ids
     #[arg(long, value_name = "FILE")]
@@ -80,25 +80,28 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     let images = inputs::pictures(&args.inputs)?;
     let truth = args.truth.as_deref().map(coco::read).transpose()?;
     let records = records(&images, truth.as_ref())?;
-    atomic::new_folder(&args.out)?;
+    let out = WholeFolder::begin(&args.out)?;
     interrupt::listen();
-    let bar = ProgressBar::new(images.len() as u64);
+    let mut steps = Steps::new("picture", images.len());
     let (mut all, mut failed) = (Vec::new(), 0);
-    for ((name, path), (id, source)) in images.iter().zip(records) {
+    for (at, ((name, path), (id, source))) in images.iter().zip(records).enumerate() {
         if interrupt::asked() {
             return Err(Interrupted.into());
         }
         // One image that cannot be read does not stop the others.
-        match predict(&model, args, sure, name, path, id, &source) {
+        match predict(&model, args, out.path(), sure, name, path, id, &source) {
             Ok(found) => all.push(found),
             Err(e) => {
                 failed += 1;
-                bar.suspend(|| tracing::error!("{e:#}"));
+                steps.suspend(|| tracing::error!("{:#}", out.known(e)));
             }
         }
-        bar.inc(1);
+        steps.at(at + 1, "");
     }
-    bar.finish_and_clear();
+    steps.finish();
+    if all.is_empty() {
+        bail!("none of the {} images could be read, as said above; {} is not made", images.len(), args.out.display());
+    }
     let most = model.about.detect.most;
     if let Some(truth) = &truth {
         limits::warn_of_truth("--truth", truth, most);
@@ -108,8 +111,8 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
         most,
         "raise it with --most N",
     );
-    write_coco(args, &model, truth, &all)?;
-    report(args, &model, sure, &all)?;
+    write_coco(out.path(), &model, truth, &all).map_err(|e| out.known(e))?;
+    report(args, out, &model, sure, &all)?;
     if failed > 0 {
         bail!("{failed} of {} images failed, as said above; the others are in {}", images.len(), args.out.display());
     }
@@ -117,9 +120,9 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
 }
 
 /// The id of each image, that of the ground truth or its place from 1 on, and where its pixels are: those that the ground truth is of.
-fn records(images: &[(String, PathBuf)], truth: Option<&Coco>) -> anyhow::Result<Vec<(u64, Source)>> {
+fn records(images: &[(String, PathBuf)], truth: Option<&Coco>) -> anyhow::Result<Vec<(Id, Source)>> {
     let Some(truth) = truth else {
-        return Ok((1..).zip(images.iter().map(|(_, path)| Source::File(path.clone()))).collect());
+        return Ok((1..).map(Id::from).zip(images.iter().map(|(_, path)| Source::File(path.clone()))).collect());
     };
     let known = truth.images.iter().map(|image| (Path::new(&image.file_name).file_name(), image));
     let mut by_name: HashMap<_, Vec<&Image>> = HashMap::new();
@@ -127,15 +130,15 @@ fn records(images: &[(String, PathBuf)], truth: Option<&Coco>) -> anyhow::Result
     let record =
         |(_, path): &(String, PathBuf)| of_path(path, by_name.get(&path.file_name()).map_or(&[][..], Vec::as_slice));
     let records = images.iter().map(record).collect::<anyhow::Result<Vec<&Image>>>()?;
-    let mut taken: HashMap<u64, &Path> = HashMap::new();
+    let mut taken: HashMap<&Id, &Path> = HashMap::new();
     for (record, (_, path)) in records.iter().zip(images) {
-        if let Some(other) = taken.insert(record.id, path) {
+        if let Some(other) = taken.insert(&record.id, path) {
             bail!("--truth: {} and {} are both its image {}", other.display(), path.display(), record.id);
         }
     }
     let said = |image: &Image| [image.width as usize, image.height as usize];
     let pictures = images.iter().zip(&records).map(|((_, path), image)| (path.clone(), said(image))).collect();
-    Ok(records.iter().map(|image| image.id).zip(Source::files(pictures)).collect())
+    Ok(records.iter().map(|image| image.id.clone()).zip(Source::files(pictures)).collect())
 }
 
 /// Which of the images of its name a file is: the only one, or the one whose folders are those of the file.
@@ -156,20 +159,22 @@ fn of_path<'a>(path: &Path, named: &[&'a Image]) -> anyhow::Result<&'a Image> {
     }
 }
 
+#[allow(clippy::too_many_arguments, reason = "what one picture needs")]
 fn predict(
     model: &Model,
     args: &Args,
+    out: &Path,
     sure: f64,
     name: &str,
     path: &Path,
-    id: u64,
+    id: Id,
     source: &Source,
 ) -> anyhow::Result<Found> {
     let picture = source.load()?;
     let detections = model.detect(std::slice::from_ref(&picture)).pop().unwrap_or_default();
     let (width, height) = (picture.width, picture.height);
     let bare = inputs::bare(name);
-    let file = |ending: &str| args.out.join(format!("{bare}{ending}"));
+    let file = |ending: &str| out.join(format!("{bare}{ending}"));
     let shown: Vec<Detection> = detections.iter().filter(|d| d.score >= sure).cloned().collect();
     draw(&picture, &shown, args.draw == What::Rays, zoom(width, height)).write(&file("_overlay.png"))?;
     let ids = label_image(&detections, sure, width, height);
@@ -180,36 +185,37 @@ fn predict(
 }
 
 /// The results as COCO has them, and the images and classes that they are about.
-fn write_coco(args: &Args, model: &Model, truth: Option<Coco>, all: &[Found]) -> anyhow::Result<()> {
+fn write_coco(out: &Path, model: &Model, truth: Option<Coco>, all: &[Found]) -> anyhow::Result<()> {
     let ids = &model.about.category_ids;
-    let results: Vec<_> = all.iter().flat_map(|f| f.detections.iter().map(|d| d.to_coco(f.image.id, ids))).collect();
-    coco::write_detections(&args.out.join("results.json"), &results)?;
-    let named =
-        || ids.iter().zip(&model.about.network.classes).map(|(id, name)| Category { id: *id, name: name.clone() });
+    let results: Vec<_> = all.iter().flat_map(|f| f.detections.iter().map(|d| d.to_coco(&f.image.id, ids))).collect();
+    coco::write_detections(&out.join("results.json"), &results)?;
+    let named = || {
+        ids.iter().zip(&model.about.network.classes).map(|(id, name)| Category { id: id.clone(), name: name.clone() })
+    };
     let categories = truth.map_or_else(|| named().collect(), |t| t.categories);
     let images = all.iter().map(|f| f.image.clone()).collect();
-    Coco { images, categories, annotations: Vec::new() }.write(&args.out.join("images.json"))?;
+    Coco { images, categories, annotations: Vec::new() }.write(&out.join("images.json"))?;
     Ok(())
 }
 
 /// The table of counts of the sure detections: printed, and as a file for a spreadsheet.
-fn report(args: &Args, model: &Model, sure: f64, all: &[Found]) -> anyhow::Result<Answer> {
+fn report(args: &Args, out: WholeFolder, model: &Model, sure: f64, all: &[Found]) -> anyhow::Result<Answer> {
     let classes = &model.about.network.classes;
-    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     let heads = || ["image"].into_iter().chain(classes.iter().map(String::as_str)).chain(["all"]);
     let mut table = Table::new(heads());
-    let mut csv = heads().map(quoted).collect::<Vec<_>>().join(",") + "\n";
+    let mut csv = heads().map(output::csv_field).collect::<Vec<_>>().join(",") + "\n";
     let mut rows = Vec::new();
     for found in all {
         let sure: Vec<&Detection> = found.detections.iter().filter(|d| d.score >= sure).collect();
         let counts: Vec<usize> = (0..classes.len()).map(|c| sure.iter().filter(|d| d.class == c).count()).collect();
         let cells = || counts.iter().copied().chain([sure.len()]).map(|n| n.to_string());
         table.row([found.name.clone()].into_iter().chain(cells()));
-        csv += &format!("{},{}\n", quoted(&found.name), cells().collect::<Vec<_>>().join(","));
+        csv += &format!("{},{}\n", output::csv_field(&found.name), cells().collect::<Vec<_>>().join(","));
         let by_class: serde_json::Map<_, _> = classes.iter().cloned().zip(counts.iter().map(|n| json!(n))).collect();
         rows.push(json!({ "image": found.name, "id": found.image.id, "counts": by_class, "all": sure.len() }));
     }
-    atomic::write(&args.out.join("counts.csv"), csv.as_bytes())?;
+    atomic::write(&out.path().join("counts.csv"), csv.as_bytes()).map_err(|e| out.known(e.into()))?;
+    out.finish()?;
     if args.json {
         output::print_json(&rows)?;
     } else {
@@ -224,12 +230,13 @@ mod tests {
 
     #[test]
     fn equal_names_in_two_folders_have_their_own_ids() {
-        let image = |id, file_name: &str| Image { id, file_name: file_name.to_owned(), width: 4, height: 3 };
+        let image =
+            |id: u64, file_name: &str| Image { id: id.into(), file_name: file_name.to_owned(), width: 4, height: 3 };
         let images = vec![image(4, "a/1.png"), image(9, "b/1.png"), image(2, "2.png")];
         let truth = Coco { images, ..Coco::default() };
         let ids = |paths: &[&str]| {
             let images: Vec<_> = paths.iter().map(|p| (String::new(), PathBuf::from(p))).collect();
-            records(&images, Some(&truth)).map(|found| found.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+            records(&images, Some(&truth)).map(|found| found.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>())
         };
         assert_eq!(ids(&["x/b/1.png", "x/a/1.png", "somewhere/2.png"]).unwrap(), [9, 4, 2]);
         for (paths, said) in [
@@ -241,6 +248,6 @@ mod tests {
             assert!(error.contains(said), "{error}");
         }
         let images: Vec<_> = ["a.png", "b.png"].map(|p| (String::new(), PathBuf::from(p))).into();
-        assert_eq!(records(&images, None).unwrap().iter().map(|(id, _)| *id).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(records(&images, None).unwrap().into_iter().map(|(id, _)| id).collect::<Vec<_>>(), [1, 2]);
     }
 }

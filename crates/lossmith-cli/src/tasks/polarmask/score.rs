@@ -36,7 +36,7 @@ pub fn score_found(model: &Model, part: &Part, found: &[Vec<Detection>]) -> anyh
         .images
         .iter()
         .zip(found)
-        .flat_map(|(image, found)| found.iter().map(|d| d.to_coco(image.id, &model.about.category_ids)))
+        .flat_map(|(image, found)| found.iter().map(|d| d.to_coco(&image.id, &model.about.category_ids)))
         .collect();
     let sure = model.about.sure;
     Ok(Scores {

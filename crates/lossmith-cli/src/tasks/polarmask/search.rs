@@ -31,7 +31,7 @@ impl SlotTask for Detector {
     const LOSS: &'static str = "polar-iou";
     /// A candidate is trained for seconds, so the short recipe is the one to begin with.
     const PRESETS: Presets =
-        Presets { laptop: include_str!("../../../../../recipes/polarmask-ablation.toml"), full: super::PRESETS.full };
+        Presets { laptop: include_str!("../../../../../recipes/polarmask-ablation.toml"), ..super::PRESETS };
     /// Ray sums in pixels, and as many steps as a detector needs to find anything.
     const DEFAULTS: &'static [&'static str] = &[
         "slot.range=[1.0, 2000.0]",

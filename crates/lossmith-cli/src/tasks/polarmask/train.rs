@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use burn::tensor::Device;
-use indicatif::{ProgressBar, ProgressStyle};
 use lossmith_burn::checkpoint::{Checkpoint, Save};
 use lossmith_burn::polarmask::{Progress, TrainError, continue_from, draw, samples};
 use lossmith_data::instance_set::{InstanceSet, Part};
@@ -17,6 +16,7 @@ use super::{Common, Recipe, limits};
 use crate::commands::{loss_text, read_loss};
 use crate::output::{self, Answer, Table};
 use crate::plot::{Axis, Chart, Series};
+use crate::progress::Steps;
 use crate::run::Run;
 use crate::tasks::resume::{Keeper, Saving};
 use crate::{interrupt, recipe};
@@ -133,7 +133,7 @@ impl<'a> Session<'a> {
         let truth = &data.train.truth;
         let network = recipe.config(truth)?;
         recipe.train.check(&network).context("recipe: train")?;
-        let category_ids = truth.categories.iter().map(|c| c.id).collect();
+        let category_ids = truth.categories.iter().map(|c| c.id.clone()).collect();
         let samples = samples(&data.train, network.width, network.height)?;
         let learned: usize = samples.iter().map(|s| s.objects().len()).sum();
         let objects = truth.annotations.iter().filter(|a| a.iscrowd == 0).count();
@@ -204,7 +204,7 @@ const PARTS: [&str; 3] = ["class", "rays", "centerness"];
 
 /// The course of a training: a bar, a file with a line for each step, a picture.
 struct Log<'r> {
-    bar: ProgressBar,
+    steps: Steps,
     keeper: Keeper<'r>,
     /// The parts at the steps of the present epoch.
     epoch: Vec<[f64; 3]>,
@@ -212,16 +212,14 @@ struct Log<'r> {
 
 impl<'r> Log<'r> {
     fn new(keeper: Keeper<'r>) -> Self {
-        let style = ProgressStyle::with_template("{bar:30} step {pos}/{len}, {eta} left, {msg}");
-        let bar = ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self { bar, keeper, epoch: Vec::new() }
+        Self { steps: Steps::new("step", 0), keeper, epoch: Vec::new() }
     }
 
     fn step(&mut self, progress: &Progress, save: &Save<'_>) -> anyhow::Result<ControlFlow<()>> {
-        self.bar.set_length(progress.steps as u64);
-        self.bar.set_position(progress.step as u64);
+        self.steps.set_count(progress.steps);
         let parts @ [class, rays, centerness] = progress.parts.map(|part| part.1);
-        self.bar.set_message(format!("class {class:.3}, rays {rays:.3}, centerness {centerness:.3}"));
+        let said = format_args!("class {class:.3}, rays {rays:.3}, centerness {centerness:.3}");
+        self.steps.at(progress.step, said);
         self.epoch.push(parts);
         if progress.ends_epoch {
             let epoch = std::mem::take(&mut self.epoch);
@@ -229,14 +227,14 @@ impl<'r> Log<'r> {
             let (class, rays, centerness) = (mean(0), mean(1), mean(2));
             let said =
                 format!("epoch {}: class {class:.4}, rays {rays:.4}, centerness {centerness:.4}", progress.epoch);
-            self.bar.suspend(|| tracing::info!("{said}"));
+            self.steps.suspend(|| tracing::info!("{said}"));
         }
         let line = json!({ "step": progress.step, "epoch": progress.epoch, "class": class, "rays": rays, "centerness": centerness });
         self.keeper.step(&line, save)
     }
 
     fn write(&self, run: &Run) -> anyhow::Result<()> {
-        self.bar.finish_and_clear();
+        self.steps.finish();
         self.keeper.write_log()?;
         run.write("training.svg", self.chart()?.draw().file().as_bytes())?;
         Ok(())

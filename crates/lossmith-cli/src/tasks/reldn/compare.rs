@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::{By, Common, Data, Figures, Place, Recipe, Session, identity, losses};
 use crate::interrupt;
-use crate::output::{self, Answer, Table};
+use crate::output::{self, Answer, Table, signed};
+use crate::tasks::compared::Finished;
 use crate::tasks::trainings::{Kept, Trainings, check_losses, check_seeds, with_zeros};
 
 const COMMAND: &str = "compare reldn";
@@ -23,7 +24,7 @@ pub struct Args {
     #[arg(long, value_name = "A,B", default_value = "l0,l0+l1+l2+l3")]
     losses: String,
     /// How many seeds, from the recipe's on; as many as the recipe says unless given
-    #[arg(long, value_parser = clap::value_parser!(u64).range(2..=1000))]
+    #[arg(long, value_parser = crate::args::whole::<u64>(2..=1000))]
     seeds: Option<u64>,
     /// The figure that decides: recall-at-truth on made data, predicate-k1 on the user's unless given
     #[arg(long)]
@@ -52,28 +53,38 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
     check_seeds(recipe.compare.seeds, args.alpha)?;
     losses.iter().try_for_each(|(_, loss)| loss.build().map(drop))?;
     if let Some(folder) = &args.kept.resume {
-        let of_run: Recipe = args.kept.recipe(COMMAND, || Ok(recipe.clone()))?;
+        let of_run: Recipe = args.kept.recipe(COMMAND, &[], || Ok(recipe.clone()))?;
         anyhow::ensure!(of_run == recipe, "--resume {}: its recipe is another than this command's", folder.display());
     }
     let data = Data::read(&args.common.source(), &recipe, recipe.seed)?;
     Session::new(&data, &recipe)?;
-    let run = args.kept.run("compare-reldn", &identity(COMMAND, &recipe, &data)?)?;
+    let run = args.kept.run(&identity(COMMAND, &recipe, &data)?)?;
     drop(data);
     let mut trainings = Trainings::open(&run)?;
     let user = args.common.data.is_some();
     let compared = compare(&recipe, &args.common.source(), &losses, recipe.compare.seeds, &mut trainings, "")?;
     let by = args.by.unwrap_or(if user { By::PredicateK1 } else { By::RecallAtTruth });
     let verdict = compared.verdict(by, args.alpha)?;
+    let names: Vec<&str> = compared.names.iter().map(String::as_str).collect();
+    let data = args.common.data.as_ref().map_or("made scenes".to_owned(), |path| path.display().to_string());
+    let finished = Finished {
+        metric: by.head(),
+        seed: recipe.seed,
+        data: &data,
+        rate: recipe.train.rate,
+        names: &names,
+        values: &compared.values(by),
+        verdict: &verdict,
+    };
+    let figures: serde_json::Map<String, serde_json::Value> =
+        compared.names.iter().zip(&compared.figures).map(|(name, figures)| (name.clone(), json!(figures))).collect();
+    let result = json!({"by": by, "rate": recipe.train.rate, "figures": figures, "diverged": compared.diverged, "verdict": verdict});
+    finished.write(&run, &result)?;
     if args.common.json {
-        let values: serde_json::Map<String, serde_json::Value> = compared
-            .names
-            .iter()
-            .zip(&compared.figures)
-            .map(|(name, figures)| (name.clone(), json!(figures)))
-            .collect();
-        output::print_json(&json!({"by": by, "figures": values, "diverged": compared.diverged, "verdict": verdict}))?;
+        output::print_json(&result)?;
     } else {
-        output::print(&format!("{}\n{}\nrun: {}\n", compared.table(), pairs(&verdict, by), run.folder().display()))?;
+        let pairs = format!("{}{}\n", differences(&verdict, by), finished.said());
+        output::print(&format!("{}\n{pairs}\nrun: {}\n", compared.table(), run.folder().display()))?;
     }
     Ok(if verdict.winner.is_some() { Answer::Yes } else { Answer::No })
 }
@@ -144,6 +155,10 @@ impl Compared {
 
 /// The paired differences and the verdict.
 pub fn pairs(verdict: &Verdict, by: By) -> String {
+    format!("{}{}\n", differences(verdict, by), verdict.verdict)
+}
+
+fn differences(verdict: &Verdict, by: By) -> Table {
     let mut table = Table::new([
         format!("{}, pair", by.head()),
         "difference".into(),
@@ -152,7 +167,7 @@ pub fn pairs(verdict: &Verdict, by: By) -> String {
         "d_z".into(),
     ]);
     for pair in &verdict.pairs {
-        let number = |v: f64| format!("{:+.2}", 100.0 * v);
+        let number = |v: f64| signed(100.0 * v, 2);
         table.row([
             format!("{} - {}", pair.a, pair.b),
             number(pair.difference),
@@ -161,5 +176,5 @@ pub fn pairs(verdict: &Verdict, by: By) -> String {
             pair.effect_size.map_or_else(|| "-".to_owned(), |d| format!("{d:.1}")),
         ]);
     }
-    format!("{table}{}\n", verdict.verdict)
+    table
 }

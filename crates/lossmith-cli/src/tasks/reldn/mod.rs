@@ -27,6 +27,7 @@ use crate::tasks;
 use crate::tasks::fingerprint::Fingerprint;
 
 pub const PRESETS: Presets = Presets {
+    task: "reldn",
     laptop: include_str!("../../../../../recipes/reldn-laptop.toml"),
     full: include_str!("../../../../../recipes/reldn-full.toml"),
 };
@@ -107,15 +108,15 @@ pub struct Common {
     #[arg(long, value_name = "FILE")]
     pub predicate_groups: Option<String>,
     /// Train on this many images of the data only, the first
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::args::whole::<usize>(..))]
     pub limit: Option<usize>,
     /// Passes over the data
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::args::whole::<usize>(..))]
     pub epochs: Option<usize>,
     /// Decides all randomness
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::args::whole::<u64>(..))]
     pub seed: Option<u64>,
-    /// laptop, full, or a file that changes keys of laptop
+    /// laptop, full, another recipe by name, or a file that changes keys of laptop
     #[arg(long, default_value = "laptop")]
     pub recipe: String,
     /// Change one key of the recipe

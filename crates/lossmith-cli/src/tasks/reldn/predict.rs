@@ -6,16 +6,19 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use lossmith::graph::{Corners, Edge, GraphScores, Relation, SceneGraph, Vocabulary};
 use lossmith_burn::reldn::{Config, Example, Reldn, predict, store};
-use lossmith_data::graph_json::{ImageGraph, Prediction};
+use lossmith_data::atomic;
+use lossmith_data::graph_json::ImageGraph;
+use lossmith_data::predictions::Prediction;
 use lossmith_data::scene_graphs::{self, Part};
 use lossmith_data::vrd::Nodes;
+use lossmith_data::{whole_bytes, whole_text};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::figures::related;
 use super::picture::{Arrow, picture};
 use super::session::{Looks, Place};
-use crate::output::{self, Answer};
+use crate::output::{self, Answer, WholeFolder};
 use crate::run::Run;
 
 /// Images of which predictions are in memory at a time.
@@ -46,7 +49,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// How many relations of each image to print and to draw
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = crate::args::whole::<usize>(..))]
     top: usize,
     /// Print and draw relations of at least this score
     #[arg(long, value_name = "P", default_value_t = 0.1)]
@@ -116,22 +119,10 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
     let Some(out) = &args.out else {
         return model.predict(&args, &work, &mut std::io::sink(), None).map(|()| Answer::Yes);
     };
-    lossmith_data::atomic::new_folder(out)?;
-    if !args.no_pictures {
-        lossmith_data::atomic::new_folder(&out.join("pictures"))?;
-    }
-    let mut fault = None;
-    let written = lossmith_data::atomic::write_with(&out.join("predictions.jsonl"), |to| {
-        model.predict(&args, &work, to, Some(out)).map_err(|e| {
-            let text = e.to_string();
-            fault = Some(e);
-            std::io::Error::other(text)
-        })
-    });
-    match fault {
-        Some(error) => Err(error),
-        None => Ok(written.map(|()| Answer::Yes)?),
-    }
+    let whole = WholeFolder::begin(out)?;
+    model.write(&args, &work, whole.path()).map_err(|e| whole.known(e))?;
+    whole.finish()?;
+    Ok(Answer::Yes)
 }
 
 impl Model {
@@ -144,8 +135,7 @@ impl Model {
             "{}: model.json and vocabulary.json do not belong together",
             folder.display()
         );
-        let bytes = std::fs::read(&path)
-            .with_context(|| format!("{}: cannot be read; has its training ended?", path.display()))?;
+        let bytes = whole_bytes(&path).map_err(|e| anyhow::anyhow!("{e}; has its training ended?"))?;
         let model = store::from_bytes(&config, bytes).with_context(|| path.display().to_string())?;
         Ok(Self { model, config, names })
     }
@@ -158,7 +148,7 @@ impl Model {
             return Ok(set.images);
         }
         let place = || path.display().to_string();
-        let text = std::fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+        let text = whole_text(path)?;
         let whole: Result<Value, _> = serde_json::from_str(&text);
         if let Ok(whole) = whole
             && whole.get("images").is_some()
@@ -210,6 +200,24 @@ impl Model {
         Ok(ImageGraph { image, size: input.size, graph, verified: Vec::new() })
     }
 
+    fn write(&self, args: &Args, work: &[(Vec<ImageGraph>, Looks)], out: &Path) -> anyhow::Result<()> {
+        if !args.no_pictures {
+            atomic::new_folder(&out.join("pictures"))?;
+        }
+        let mut fault = None;
+        let written = atomic::write_with(&out.join("predictions.jsonl"), |to| {
+            self.predict(args, work, to, Some(out)).map_err(|e| {
+                let text = e.to_string();
+                fault = Some(e);
+                std::io::Error::other(text)
+            })
+        });
+        match fault {
+            Some(error) => Err(error),
+            None => Ok(written?),
+        }
+    }
+
     /// Writes the predictions, prints triplets or graphs, and draws.
     fn predict(
         &self,
@@ -253,7 +261,7 @@ impl Model {
             }
         }
         if let Some(out) = out {
-            lossmith_data::atomic::write(&out.join("graphs.jsonl"), graphs.as_bytes())?;
+            atomic::write(&out.join("graphs.jsonl"), graphs.as_bytes())?;
         }
         Ok(())
     }
@@ -323,12 +331,12 @@ impl Model {
         let bytes = match looks {
             Looks::Pictures(folder) => {
                 let file = folder.join(&example.name);
-                Some(std::fs::read(&file).with_context(|| format!("{}: cannot be read", file.display()))?)
+                Some(whole_bytes(&file)?)
             }
             _ => None,
         };
         let svg = picture(example.size, &example.graph.boxes, &names, arrows, bytes.as_deref());
-        Ok(lossmith_data::atomic::write(path, svg.as_bytes())?)
+        Ok(atomic::write(path, svg.as_bytes())?)
     }
 }
 

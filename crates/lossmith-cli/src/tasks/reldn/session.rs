@@ -215,7 +215,7 @@ pub fn digest(print: &mut Fingerprint, examples: &[Example]) -> anyhow::Result<(
                 print.numbers(values.map(|v| v.to_bits() as usize));
             }
             Sight::Picture(Source::Here(picture)) => print.bytes(&picture.pixels),
-            Sight::Picture(Source::File(path) | Source::Stored(path)) => print.file(path)?,
+            Sight::Picture(Source::File(path)) => print.file(path)?,
             Sight::None => {}
         }
     }

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{By, Common, Data, Figures, Session, identity};
 use crate::interrupt;
 use crate::output::{self, Answer, Table};
+use crate::progress::Still;
 use crate::run::Run;
 
 /// The arguments of `train reldn`.
@@ -40,8 +41,12 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
     run.write_json("model.json", &session.config)?;
 
     let mut log = String::new();
+    let still = Still::begin();
+    still.hear(format!("epoch 1 of {}", recipe.train.epochs));
     let mut talk = |done: &Progress| {
-        tracing::info!("epoch {} of {}: loss {:.4}", done.epoch, recipe.train.epochs, done.loss);
+        let said = format!("epoch {} of {}: loss {:.4}", done.epoch, recipe.train.epochs, done.loss);
+        tracing::info!("{said}");
+        still.hear(said);
         log += &format!("{}\n", serde_json::to_string(done)?);
         run.write("log.jsonl", log.as_bytes()).map(drop)
     };

@@ -20,6 +20,9 @@ pub struct Begun {
     pub started: u64,
     /// The losses of a comparison.
     pub losses: Vec<String>,
+    /// The names of those that are given as files, or nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<Option<String>>,
     /// The number of training images, or all.
     pub train_size: Option<u32>,
     /// Where a shared study is; its password is not kept.
@@ -46,6 +49,7 @@ impl Begun {
             data: data.map(Path::canonicalize).transpose()?,
             started: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
             losses: Vec::new(),
+            files: Vec::new(),
             train_size: None,
             study: study.map(ToString::to_string),
             cache: None,
@@ -62,6 +66,11 @@ impl Begun {
 
     /// What a run that was begun before says.
     pub fn read(run: &Run) -> anyhow::Result<Self> {
+        anyhow::ensure!(
+            run.path("run.json").is_file(),
+            "{}: it has no run.json, so it was killed before it began; begin a new run with --out",
+            run.folder().display()
+        );
         run.read_json("run.json")
     }
 

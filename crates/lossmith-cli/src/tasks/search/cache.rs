@@ -4,7 +4,6 @@
 //! to fitness, and whether it was trained to the last rung. Whatever has an influence on a fitness is part of the conditions, so that what is read is what training would give.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -49,7 +48,7 @@ impl CacheFile {
             return Ok(Entries::new());
         }
         let name = || format!("--cache {}", self.path.display());
-        let text = fs::read_to_string(&self.path).with_context(name)?;
+        let text = lossmith_data::whole_text(&self.path).with_context(name)?;
         let entries: Entries = serde_json::from_str(&text)
             .with_context(|| format!("{}: this is no file that `search --cache` has written", name()))?;
         for (formula, known) in entries.values().flatten() {
@@ -74,7 +73,7 @@ mod tests {
         b.add(&[known("x/y", 0.75)]).unwrap();
         a.add(&[known("x", 0.125)]).unwrap();
         assert_eq!((a.read().unwrap().len(), b.read().unwrap()["x/y"].fitness), (3, 0.75));
-        fs::write(&path, "[1]").unwrap();
+        std::fs::write(&path, "[1]").unwrap();
         let error = format!("{:#}", a.read().unwrap_err());
         assert!(error.contains("cache.json") && error.contains("no file that"), "{error}");
     }

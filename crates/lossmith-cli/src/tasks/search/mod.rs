@@ -23,6 +23,7 @@ use plan::Search;
 use recipe::Sections;
 
 use super::Judge;
+use super::again;
 use super::classifier::compare::{self, Compared, Condition};
 use crate::output::{self, Answer, Table};
 use crate::progress::{Pace, Talk};
@@ -99,11 +100,13 @@ pub struct Resumed {
     pub recipe: String,
 }
 
-/// The run that is gone on with, if there is one; `task` is the first word of its task.
-pub fn resumed(options: &Options, task: &str) -> anyhow::Result<Option<Resumed>> {
+/// The run that is gone on with, if there is one; `task` is the first word of its task. Flags in `given` would change it, and are
+/// refused.
+pub fn resumed(options: &Options, task: &str, given: &[(&'static str, bool)]) -> anyhow::Result<Option<Resumed>> {
     // An address that is none is refused before the data are read.
     options.place.address()?;
     let Some(folder) = &options.resume else { return Ok(None) };
+    again::refuse(folder, given)?;
     let (run, Identity { recipe, .. }) = Run::resume(folder, &format!("search {task}"))?;
     let begun = Begun::read(&run)?;
     Ok(Some(Resumed { run, begun, recipe }))
@@ -180,7 +183,7 @@ pub fn run(
             "no candidate could be trained{most}; a larger search.population, another search.steps or less search.savings may help"
         );
     };
-    let mut names = compare::names(&comparison.settings.losses);
+    let mut names = compare::names(&comparison.settings.losses, &[]);
     if let Some(last) = names.last_mut() {
         *last = FOUND.to_owned();
     }

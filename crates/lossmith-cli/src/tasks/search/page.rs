@@ -47,10 +47,7 @@ pub fn write(run: &Run, origin: &Origin<'_>, results: Results<'_>) -> anyhow::Re
     conditions.extend(compared.own_rate.iter().map(|own| shown("Each at its own best rate", own, &own.verdict)));
     let of_classes = discovery.is_none_or(|d| matches!(d.settings.space, Space::Class { .. }));
     let data = ReportData {
-        title: match found {
-            Some(_) => "A discovered loss".to_owned(),
-            None => "Losses compared".to_owned(),
-        },
+        title: title(found.is_some(), compared),
         summary: compared.verdict.clone(),
         found: found.map(|f| f.loss.clone()),
         binary_curves: if of_classes { Some(binary_curves(&comparison.settings.losses, &names)?) } else { None },
@@ -58,7 +55,19 @@ pub fn write(run: &Run, origin: &Origin<'_>, results: Results<'_>) -> anyhow::Re
         comparisons: conditions,
         ..common(origin, discovery)
     };
-    store(run, &data)
+    report::write(run, &data)
+}
+
+/// What a page is about; a search has found a loss only if that beats the baseline, at its own rate where there is one.
+fn title(searched: bool, compared: &Compared) -> String {
+    let fair = compared.own_rate.as_ref().unwrap_or(&compared.same_rate);
+    match (searched, &compared.losses[..]) {
+        (true, [baseline, .., found]) if !fair.beats(&found.name, &baseline.name) => {
+            format!("No loss was found that is shown to beat {}", baseline.name)
+        }
+        (true, _) => "A discovered loss".to_owned(),
+        (false, _) => "Losses compared".to_owned(),
+    }
 }
 
 /// Writes the page of a search that is under way.
@@ -78,13 +87,7 @@ pub fn write_on_the_way(run: &Run, origin: &Origin<'_>, discovery: &Discovery, p
         running: true,
         ..common(origin, Some(discovery))
     };
-    store(run, &data)
-}
-
-fn store(run: &Run, data: &ReportData) -> anyhow::Result<()> {
-    run.write_json("report.json", data)?;
-    run.write("report.html", report::page(data).as_bytes())?;
-    Ok(())
+    report::write(run, &data)
 }
 
 fn common(origin: &Origin<'_>, discovery: Option<&Discovery>) -> ReportData {
@@ -100,6 +103,7 @@ fn common(origin: &Origin<'_>, discovery: Option<&Discovery>) -> ReportData {
             seconds: None,
         },
         recipe: origin.recipe.clone(),
+        trainings: discovery.map(Discovery::trained),
         generations: discovery.map_or_else(Vec::new, generations),
         savings: discovery.map_or_else(String::new, savings),
         hall_of_fame: discovery.map_or_else(Vec::new, hall_of_fame),
@@ -210,24 +214,16 @@ pub fn curves(losses: &[String], outcomes: &[Vec<Outcome>]) -> Vec<Curve> {
 fn shown(condition: &str, c: &Condition, verdict: &str) -> report::Comparison {
     let losses = c.losses.iter().map(|m| report::Measured {
         name: m.name.clone(),
+        formula: (m.name != m.loss).then(|| m.loss.clone()),
         rate: Some(m.rate),
         mean: m.mean,
         sd: Some(m.sd),
         n: m.values.len(),
     });
-    let pairs = c.pairs.iter().map(|p| Pair {
-        a: p.a.clone(),
-        b: p.b.clone(),
-        difference: p.difference,
-        ci95: p.ci95.map(|[low, high]| (low, high)),
-        p: Some(p.p),
-        p_holm: Some(p.p_holm),
-        verdict: String::new(),
-    });
     report::Comparison {
         condition: condition.to_owned(),
         losses: losses.collect(),
-        pairs: pairs.collect(),
+        pairs: c.pairs.iter().map(Pair::from).collect(),
         verdict: verdict.to_owned(),
     }
 }

@@ -106,6 +106,7 @@ impl Search {
             "search.confirm, search.confirm_seeds: expected at least 1"
         );
         ensure!(self.tournament >= 1, "search.tournament: expected at least 1");
+        ensure!(!self.operators.is_empty(), "search.operators: expected at least one");
         for (key, value) in [
             ("search.crossover", self.crossover),
             ("search.mutation_scalar", self.mutation_scalar),

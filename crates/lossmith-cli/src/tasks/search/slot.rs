@@ -16,9 +16,9 @@ use crate::interrupt;
 use crate::output::Answer;
 use crate::ranges::{self, Limits};
 use crate::recipe::{self, Presets};
-use crate::tasks::Judge;
 use crate::tasks::fingerprint::Fingerprint;
 use crate::tasks::trainings::has_diverged;
+use crate::tasks::{Judge, again};
 
 /// The sections that every slot begins with.
 const SECTIONS: &str = include_str!("../../../../../recipes/slot-laptop.toml");
@@ -32,14 +32,14 @@ pub struct Args {
     /// The data, as `train` of the task takes them; made ones without it
     #[arg(long, value_name = "DIR")]
     data: Option<String>,
-    /// laptop, full, or a file that changes keys of the laptop recipe
-    #[arg(long, default_value = "laptop", value_name = "laptop|full|FILE")]
+    /// laptop, full, another of the task's recipes by name, or a file that changes keys of the laptop recipe
+    #[arg(long, default_value = "laptop", value_name = "NAME|FILE")]
     recipe: String,
     /// Change one key of the recipe (may be repeated)
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Where every random number comes from
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::args::whole::<u64>(..))]
     seed: Option<u64>,
     /// The run's folder, which must not exist yet; runs/search-TASK-NUMBER without it
     #[arg(long, value_name = "RUN")]
@@ -144,7 +144,11 @@ pub fn in_words(name: &str, kind: &str, [train, validation, test]: [usize; 3]) -
 
 pub fn run<T: SlotTask>(args: &Args) -> anyhow::Result<Answer> {
     interrupt::listen();
-    let resumed = super::resumed(&args.options, T::TASK)?;
+    let given = [
+        again::recipe_flags(&args.recipe, &args.set),
+        vec![("--slot", args.slot.is_some()), ("--data", args.data.is_some()), ("--seed", args.seed.is_some())],
+    ];
+    let resumed = super::resumed(&args.options, T::TASK, &given.concat())?;
     let (recipe, folder) = match &resumed {
         Some(resumed) => (recipe::parse_text(&resumed.recipe)?, resumed.begun.data.clone()),
         None => (args.recipe::<T>()?, args.folder()),
@@ -237,12 +241,17 @@ impl<R: DeserializeOwned> SlotRecipe<R> {
     /// Reads a recipe: the sections of a search with the task's preset under `task`, changed by a file and by `--set`.
     pub fn load<T: SlotTask<Recipe = R>>(slot: &str, choice: &str, set: &[String]) -> anyhow::Result<Self> {
         let mut table: Table = SECTIONS.parse().context("recipes/slot-laptop.toml")?;
-        let preset = if choice == "full" { T::PRESETS.full } else { T::PRESETS.laptop };
-        table.insert("task".to_owned(), Value::Table(preset.parse().context("the task's preset")?));
+        // The recipe of these sections is what is changed anyhow.
+        let sections =
+            !Path::new(choice).is_file() && recipe::built_in(choice).is_some_and(|(name, _)| name == "slot-laptop");
+        let choice = if sections { "laptop" } else { choice };
+        let named = recipe::named(T::PRESETS, choice)?;
+        let file = named.is_none().then_some(Path::new(choice));
+        let task = named.map_or_else(|| T::PRESETS.laptop.parse().context("the task's preset"), Ok)?;
+        table.insert("task".to_owned(), Value::Table(task));
         for change in T::DEFAULTS.iter().copied().chain([format!("slot.name=\"{slot}\"").as_str()]) {
             recipe::assign(&mut table, change)?;
         }
-        let file = (!["laptop", "full"].contains(&choice)).then_some(Path::new(choice));
         recipe::load_table(table, file, set)
     }
 }

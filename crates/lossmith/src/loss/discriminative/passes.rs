@@ -29,12 +29,41 @@ impl<'a> Pixels<'a> {
 pub(super) struct Centres {
     pub channels: usize,
     values: Vec<f64>,
+    /// Whether a centre is so far from the origin that what f32 rounds off it would be seen in the offsets.
+    far: bool,
 }
 
 impl Centres {
     /// The centre of a cluster.
     pub fn of(&self, cluster: usize) -> &[f64] {
         &self.values[cluster * self.channels..(cluster + 1) * self.channels]
+    }
+
+    /// What f32 rounds off a coordinate of a centre that is far.
+    #[inline(always)]
+    fn rest(&self, coordinate: f64) -> f32 {
+        if self.far { (coordinate - f64::from(coordinate as f32)) as f32 } else { 0.0 }
+    }
+
+    /// Numbers and what is to be taken off them to be offsets from the centres: a row, and each pixel's centre into `spread`;
+    /// of centres that are far, what is left of the row after that, and the rest of each centre.
+    #[inline(always)]
+    fn row<'a>(
+        &self,
+        channel: usize,
+        block: &Block,
+        row: &'a [f32],
+        near: &'a mut Vec<f32>,
+        spread: &mut [f32],
+    ) -> &'a [f32] {
+        spread_runs(block, spread, |cluster| self.of(cluster)[channel] as f32);
+        if !self.far {
+            return row;
+        }
+        near.clear();
+        near.extend(row.iter().zip(&*spread).map(|(x, c)| x - c));
+        spread_runs(block, spread, |cluster| self.rest(self.of(cluster)[channel]));
+        near
     }
 }
 
@@ -48,8 +77,11 @@ pub(super) struct Pulled {
     pub weights: Vec<f32>,
 }
 
-/// First pass: the centres, or `None` if an embedding is not finite.
-pub(super) fn centres(pixels: Pixels<'_>, segments: &Segments) -> Option<Centres> {
+/// Centres further from the origin than so many margins are far.
+const FAR: f64 = 16.0;
+
+/// First pass: the centres, or `None` if an embedding is not finite. Offsets shorter than `margin` do not count.
+pub(super) fn centres(pixels: Pixels<'_>, segments: &Segments, margin: f64) -> Option<Centres> {
     let channels = pixels.channels;
     let partial: Vec<Vec<f64>> = segments
         .blocks
@@ -72,7 +104,8 @@ pub(super) fn centres(pixels: Pixels<'_>, segments: &Segments) -> Option<Centres
         let count = segments.count(cluster) as f64;
         row.iter_mut().for_each(|v| *v /= count);
     }
-    finite.then_some(Centres { channels, values })
+    let far = values.iter().any(|v| v.abs() > FAR * margin);
+    finite.then_some(Centres { channels, values, far })
 }
 
 /// Adds the rows of a block's slots to the rows of its clusters.
@@ -146,28 +179,8 @@ struct Scratch {
     offsets: Vec<f32>,
     spread: Vec<f32>,
     distance: Vec<f32>,
-    /// Of the channels before.
-    before: Vec<f32>,
+    near: Vec<f32>,
     value: Vec<f32>,
-}
-
-/// The most channels of one plain sum in f32: sums of few terms are summed.
-const MOST_TERMS: usize = 16;
-
-/// Carries the sums over so many channels to those of the channels before, or, at the end, takes them all together.
-#[inline(always)]
-fn carry(channel: usize, channels: usize, distance: &mut [f32], before: &mut Vec<f32>) {
-    if channels <= MOST_TERMS || (channel % MOST_TERMS + 1 < MOST_TERMS && channel + 1 < channels) {
-        return;
-    }
-    if channel < MOST_TERMS {
-        before.clear();
-        before.resize(distance.len(), 0.0);
-    }
-    for (d, b) in distance.iter_mut().zip(before) {
-        let sum = *b + *d;
-        (*d, *b) = if channel + 1 < channels { (0.0, sum) } else { (sum, sum) };
-    }
 }
 
 /// How many floats a spread value may run past the end of its run.
@@ -185,7 +198,7 @@ fn block_pull(
     weights: &mut [f32],
 ) -> (Vec<f64>, Vec<f64>) {
     let (channels, length) = (pixels.channels, block.range.len());
-    let Scratch { offsets, spread, distance, before, value } = scratch;
+    let Scratch { offsets, spread, distance, near, value } = scratch;
     offsets.resize(channels * length, 0.0);
     spread.resize(length + LANES, 0.0);
     value.resize(length, 0.0);
@@ -193,13 +206,11 @@ fn block_pull(
     distance.resize(length, 0.0);
 
     for (channel, offsets) in offsets.chunks_exact_mut(length).enumerate() {
-        spread_runs(block, spread, |cluster| centres.of(cluster)[channel] as f32);
-        let row = pixels.row(channel, block);
+        let row = centres.row(channel, block, pixels.row(channel, block), near, spread);
         match norm {
             Norm::L1 => accumulate(row, spread, offsets, distance, |v| v.abs()),
             Norm::L2 => accumulate(row, spread, offsets, distance, |v| v * v),
         }
-        carry(channel, channels, distance, before);
     }
     if norm == Norm::L2 {
         distance.iter_mut().for_each(|d| *d = d.sqrt());
@@ -380,16 +391,16 @@ fn block_write(
     grad: Vec<&mut [f32]>,
 ) {
     let length = block.range.len();
-    let Scratch { offsets: share, spread: centre, .. } = scratch;
+    let Scratch { offsets: share, spread: centre, near, .. } = scratch;
     share.resize(length + LANES, 0.0);
     centre.resize(length + LANES, 0.0);
     let weights = &weights[block.range.clone()];
     for (channel, grad) in grad.into_iter().enumerate() {
-        spread_runs(block, centre, |cluster| centres.of(cluster)[channel] as f32);
+        let row = centres.row(channel, block, pixels.row(channel, block), near, centre);
         spread_runs(block, share, |cluster| {
             (toward[cluster * pixels.channels + channel] / segments.count(cluster) as f64) as f32
         });
-        let each = grad.iter_mut().zip(pixels.row(channel, block)).zip(centre.iter()).zip(weights).zip(share.iter());
+        let each = grad.iter_mut().zip(row).zip(centre.iter()).zip(weights).zip(share.iter());
         match norm {
             Norm::L1 => each.for_each(|((((g, x), c), w), s)| *g += w * sign(x - c) + s),
             Norm::L2 => each.for_each(|((((g, x), c), w), s)| *g += w * (x - c) + s),
@@ -460,10 +471,10 @@ impl BackgroundPush<'_> {
     #[inline(always)]
     fn run(&self, toward: &mut [f64], grad: &mut [&mut [f32]]) -> f64 {
         let mut total = 0.0;
-        let (mut distance, mut before) = (Vec::new(), Vec::new());
+        let mut distance = Vec::new();
         for run in self.block.runs.iter().filter(|r| r.slot as usize == self.block.background()) {
             for (cluster, scale) in self.scales.iter().enumerate() {
-                self.distances(run, cluster, &mut distance, &mut before);
+                self.distances(run, cluster, &mut distance);
                 let mut value = 0.0;
                 // From here on a weight per pixel: what its offset from the centre is multiplied by.
                 for d in &mut distance {
@@ -483,17 +494,17 @@ impl BackgroundPush<'_> {
     }
 
     #[inline(always)]
-    fn distances(&self, run: &Run, cluster: usize, distance: &mut Vec<f32>, before: &mut Vec<f32>) {
+    fn distances(&self, run: &Run, cluster: usize, distance: &mut Vec<f32>) {
         distance.clear();
         distance.resize(run.range().len(), 0.0);
         for (channel, centre) in self.centres.of(cluster).iter().enumerate() {
             let row = &self.pixels.row(channel, self.block)[run.range()];
-            let centre = *centre as f32;
+            let (centre, rest) = (*centre as f32, self.centres.rest(*centre));
+            let each = distance.iter_mut().zip(row).map(|(d, x)| (d, x - centre - rest));
             match self.norm {
-                Norm::L1 => distance.iter_mut().zip(row).for_each(|(d, x)| *d += (x - centre).abs()),
-                Norm::L2 => distance.iter_mut().zip(row).for_each(|(d, x)| *d += (x - centre) * (x - centre)),
+                Norm::L1 => each.for_each(|(d, offset)| *d += offset.abs()),
+                Norm::L2 => each.for_each(|(d, offset)| *d += offset * offset),
             }
-            carry(channel, self.pixels.channels, distance, before);
         }
         if self.norm == Norm::L2 {
             distance.iter_mut().for_each(|d| *d = d.sqrt());
@@ -504,10 +515,11 @@ impl BackgroundPush<'_> {
     fn add_gradient(&self, run: &Run, cluster: usize, weights: &[f32], toward: &mut [f64], grad: &mut [&mut [f32]]) {
         for (channel, centre) in self.centres.of(cluster).iter().enumerate() {
             let row = &self.pixels.row(channel, self.block)[run.range()];
-            let centre = *centre as f32;
+            let (centre, rest) = (*centre as f32, self.centres.rest(*centre));
             let mut sum = 0.0;
             for ((g, x), w) in grad[channel][run.range()].iter_mut().zip(row).zip(weights) {
-                let step = w * if self.norm == Norm::L2 { x - centre } else { sign(x - centre) };
+                let offset = x - centre - rest;
+                let step = w * if self.norm == Norm::L2 { offset } else { sign(offset) };
                 *g += step;
                 sum += f64::from(step);
             }

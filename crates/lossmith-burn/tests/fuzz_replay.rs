@@ -1,0 +1,9 @@
+//! Every fuzz target of `fuzz/models.rs` without a fuzzer.
+
+#[path = "../../../fuzz/models.rs"]
+mod models;
+
+#[test]
+fn every_model_file_survives_its_corpus_and_what_is_near_it() {
+    models::replay::replay(models::TARGETS);
+}
