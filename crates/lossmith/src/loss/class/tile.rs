@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 
 use super::LabelTerms;
-use crate::expr::graph::probability::{LEAST_PROBABILITY, LOG_MISSED};
+use crate::expr::graph::probability::{LEAST_PROBABILITY, LOG_MISSED, LOG_MISSED_SLOPE, MISSED};
 use crate::expr::math;
 use crate::expr::program::{self, BLOCK, Block, Program, Source};
 use crate::simd::{self, Level};
@@ -34,7 +34,8 @@ pub(super) struct Slab<'a> {
 }
 
 /// The two programs of a formula: for the classes that are not the label (`x = 0`) and for the label (`x = 1`).
-/// The inputs are those of [`crate::expr::graph::probability`]; outputs the value and its slope in the margin of the class.
+/// The inputs are those of [`crate::expr::graph::probability`]; outputs the value and its slope, in the direction
+/// that the slopes among the inputs say.
 #[derive(Clone, Debug)]
 pub(super) struct ByLabel {
     pub others: Program,
@@ -42,10 +43,23 @@ pub(super) struct ByLabel {
 }
 
 impl ByLabel {
-    /// Whether `log(1 - y)` is asked for.
-    fn reads_log_missed(&self) -> bool {
-        self.others.reads(LOG_MISSED) || self.own.reads(LOG_MISSED)
+    /// What of `1 - y` is asked for.
+    fn missed(&self) -> Missed {
+        let read = |input| self.others.reads(input) || self.own.reads(input);
+        match (read(LOG_MISSED), read(MISSED) || read(LOG_MISSED_SLOPE)) {
+            (true, _) => Missed::WithLogarithm,
+            (_, true) => Missed::Alone,
+            _ => Missed::Not,
+        }
     }
+}
+
+/// What of `1 - y` a formula asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missed {
+    Not,
+    Alone,
+    WithLogarithm,
 }
 
 /// What a slab is evaluated with.
@@ -62,10 +76,12 @@ struct Scratch {
     y: Vec<Block>,
     /// Log-probabilities.
     u: Vec<Block>,
-    /// `1 - y`, from the other classes.
+    /// The slope of the log-probability in the direction in which slopes are taken.
+    direction: Vec<Block>,
+    /// `1 - y` from the other classes, `log(1 - y)` and its slope without the sign, where they are asked for.
     q: Vec<Block>,
-    /// `log(1 - y)`, where it is asked for.
     v: Vec<Block>,
+    missed_slope: Vec<Block>,
     /// The rows of which one class is all but certain.
     certain: Vec<Certain>,
     values: Vec<Block>,
@@ -110,7 +126,7 @@ pub(super) fn sum(level: Level, kind: Kind, slab: &Slab, mut grad: Option<&mut [
                     simd::at(
                         level,
                         #[inline(always)]
-                        || softmax(&tile, height, scratch, programs.reads_log_missed()),
+                        || softmax(&tile, height, scratch, programs.missed()),
                     );
                     evaluate(level, programs, &tile, height, scratch);
                     simd::at(
@@ -134,9 +150,9 @@ impl Scratch {
         };
         grow(&mut self.y, blocks);
         if let Kind::Formula(programs) = kind {
-            grow(&mut self.u, blocks);
-            grow(&mut self.q, blocks);
-            grow(&mut self.v, blocks);
+            for buffer in [&mut self.u, &mut self.direction, &mut self.q, &mut self.v, &mut self.missed_slope] {
+                grow(buffer, blocks);
+            }
             grow(&mut self.values, blocks);
             grow(&mut self.slopes, blocks);
             grow(&mut self.registers, programs.others.registers().max(programs.own.registers()));
@@ -249,20 +265,12 @@ fn largest(cells: &mut [f32], height: usize) -> Rows {
 /// the change of width cost nothing.
 const FEW: usize = 16;
 
-/// Adds up all classes of every row.
+/// Adds the sums of a few classes to those of all.
 #[inline(always)]
-fn total(cells: &mut [f32], height: usize) -> [f64; MOST_ROWS] {
-    let mut totals = [0.0; MOST_ROWS];
-    for classes in cells.chunks_mut(FEW * height) {
-        let mut part = [0.0; MOST_ROWS];
-        for class in classes.chunks_exact_mut(height) {
-            each(&mut part[..height], class, |sum, cell| *sum += *cell);
-        }
-        for (total, part) in totals[..height].iter_mut().zip(&part) {
-            *total += f64::from(*part);
-        }
+fn widen(totals: &mut [f64], part: &Rows) {
+    for (total, part) in totals.iter_mut().zip(part) {
+        *total += f64::from(*part);
     }
-    totals
 }
 
 /// What the exponentials of a row's logits come to, relative to the largest.
@@ -276,15 +284,24 @@ struct Sums {
 }
 
 /// Logits, from which the largest is subtracted, and their exponentials. What is not the largest is summed by itself: next
-/// to a 1 it would be rounded away.
+/// to a 1 it would be rounded away. With `DISTANCES`, how far all logits lie below the largest is added up, too.
 #[inline(always)]
-fn exponentials(cells: &mut [f32], height: usize, max: &mut Rows, mut keep: impl FnMut(usize, &mut [f32])) -> Sums {
-    let (mut ties, mut totals) = ([0.0; MOST_ROWS], [0.0f64; MOST_ROWS]);
+fn exponentials<const DISTANCES: bool>(
+    cells: &mut [f32],
+    height: usize,
+    max: &mut Rows,
+    mut keep: impl FnMut(usize, &[f32]),
+) -> (Sums, [f64; MOST_ROWS]) {
+    let mut ties = [0.0; MOST_ROWS];
+    let (mut totals, mut distances) = ([0.0f64; MOST_ROWS], [0.0f64; MOST_ROWS]);
     for (at, classes) in cells.chunks_mut(FEW * height).enumerate() {
-        let mut part = [0.0; MOST_ROWS];
+        let (mut part, mut distance) = ([0.0; MOST_ROWS], [0.0; MOST_ROWS]);
         for (class, cells) in classes.chunks_exact_mut(height).enumerate() {
             each(&mut max[..height], cells, |m, z| *z -= *m);
             keep(at * FEW + class, cells);
+            if DISTANCES {
+                each(&mut distance[..height], cells, |d, z| *d += *z);
+            }
             each(&mut ties[..height], cells, |ties, z| *ties += if *z >= 0.0 { 1.0 } else { 0.0 });
             each(&mut part[..height], cells, |sum, z| {
                 let e = math::exp(*z);
@@ -293,8 +310,9 @@ fn exponentials(cells: &mut [f32], height: usize, max: &mut Rows, mut keep: impl
                 *z = e;
             });
         }
-        for (total, part) in totals[..height].iter_mut().zip(&part) {
-            *total += f64::from(*part);
+        widen(&mut totals[..height], &part);
+        if DISTANCES {
+            widen(&mut distances[..height], &distance);
         }
     }
     let mut sums = Sums { rest: [0.0; MOST_ROWS], all: [0.0; MOST_ROWS], log: [0.0; MOST_ROWS] };
@@ -304,7 +322,7 @@ fn exponentials(cells: &mut [f32], height: usize, max: &mut Rows, mut keep: impl
         sums.all[r] = 1.0 + rest;
         sums.log[r] = math::log_1p(rest);
     }
-    sums
+    (sums, distances)
 }
 
 /// A loss of few terms: one exponential for every logit and little else.
@@ -314,8 +332,17 @@ fn fused(terms: &LabelTerms, slab: &Slab, height: usize, scratch: &mut Scratch, 
     let cells = &mut scratch.y.as_flattened_mut()[..height * slab.classes];
     turn(slab, height, cells);
     let mut max = largest(cells, height);
-    let distances = if terms.mean_log == 0.0 { [0.0; MOST_ROWS] } else { distances(slab, cells, height, &max) };
-    let sums = exponentials(cells, height, &mut max, |_, _| {});
+    let (sums, mut distances) = if terms.mean_log == 0.0 {
+        exponentials::<false>(cells, height, &mut max, |_, _| {})
+    } else {
+        exponentials::<true>(cells, height, &mut max, |_, _| {})
+    };
+    for (r, row) in slab.logits.chunks_exact(slab.classes).enumerate() {
+        // Finite logits may lie farther apart than f32 reaches.
+        if distances[r] == f64::NEG_INFINITY {
+            distances[r] = row.iter().map(|z| f64::from(*z) - f64::from(max[r])).sum();
+        }
+    }
     let (mut own_z, mut own_e) = ([0.0f64; MOST_ROWS], [1.0; MOST_ROWS]);
     for (r, (&label, row)) in slab.labels.iter().zip(slab.logits.chunks_exact(slab.classes)).enumerate() {
         own_z[r] = f64::from(row[label as usize]) - f64::from(max[r]);
@@ -349,59 +376,50 @@ fn fused(terms: &LabelTerms, slab: &Slab, height: usize, scratch: &mut Scratch, 
     sum
 }
 
-/// How far all logits of a row lie below the largest, added up.
-#[inline(always)]
-fn distances(slab: &Slab, cells: &mut [f32], height: usize, max: &Rows) -> [f64; MOST_ROWS] {
-    let mut totals = [0.0; MOST_ROWS];
-    for classes in cells.chunks_mut(FEW * height) {
-        let mut part = [0.0; MOST_ROWS];
-        for class in classes.chunks_exact(height) {
-            for ((sum, z), m) in part[..height].iter_mut().zip(class).zip(max) {
-                *sum += *z - *m;
-            }
-        }
-        for (total, part) in totals[..height].iter_mut().zip(&part) {
-            *total += f64::from(*part);
-        }
-    }
-    for (r, row) in slab.logits.chunks_exact(slab.classes).enumerate() {
-        // Finite logits may lie farther apart than f32 reaches.
-        if totals[r] == f64::NEG_INFINITY {
-            totals[r] = row.iter().map(|z| f64::from(*z) - f64::from(max[r])).sum();
-        }
-    }
-    totals
-}
-
 /// Below this sum of the other classes, relative to the largest, probabilities among them lose digits.
 const LEAST_REST: f32 = 1e-30;
 
-/// Log-probabilities, probabilities and what they miss to 1, the latter two no less than the least normal number.
+/// The inputs of a formula. Probabilities and what they miss to 1 are no less than the least normal number.
 #[inline(always)]
-fn softmax(slab: &Slab, height: usize, scratch: &mut Scratch, log_missed: bool) {
+fn softmax(slab: &Slab, height: usize, scratch: &mut Scratch, missed: Missed) {
     let cells = height * slab.classes;
-    let Scratch { y, u, q, v, certain, .. } = scratch;
-    let [y, u, q, v] = [y, u, q, v].map(|blocks| &mut blocks.as_flattened_mut()[..cells]);
+    let Scratch { y, u, direction, q, v, missed_slope, certain, .. } = scratch;
+    let [y, u, direction, q, v, missed_slope] =
+        [y, u, direction, q, v, missed_slope].map(|blocks| &mut blocks.as_flattened_mut()[..cells]);
     turn(slab, height, y);
     let mut max = largest(y, height);
-    let mut sums = exponentials(y, height, &mut max, |class, z| u[class * height..][..height].copy_from_slice(z));
-    let mut inverses = sums.all.map(|sum| 1.0 / sum);
-    let classes = u.chunks_exact_mut(height).zip(y.chunks_exact_mut(height)).zip(q.chunks_exact_mut(height));
-    for ((u, y), q) in classes {
-        each(&mut sums.log[..height], u, |log, u| *u = lifted(*u - *log, f32::MIN));
-        for (((q, y), all), rest) in q.iter_mut().zip(&*y).zip(&sums.all).zip(&sums.rest) {
-            // Twice an exponential is more than the sum of all for the largest alone, if at all.
-            *q = if 2.0 * *y > *all { *rest } else { *all - *y };
-        }
-        each(&mut inverses[..height], q, |inverse, q| *q = lifted(*q * *inverse, LEAST_PROBABILITY));
-        each(&mut inverses[..height], y, |inverse, y| *y = lifted(*y * *inverse, LEAST_PROBABILITY));
+    let keep = |class: usize, z: &[f32]| u[class * height..][..height].copy_from_slice(z);
+    let (mut sums, _) = exponentials::<false>(y, height, &mut max, keep);
+    let (mut inverses, mut missed_of_top) = ([0.0; MOST_ROWS], [0.0; MOST_ROWS]);
+    for r in 0..height {
+        inverses[r] = 1.0 / sums.all[r];
+        missed_of_top[r] = lifted(sums.rest[r] * inverses[r], LEAST_PROBABILITY);
     }
-    if log_missed {
-        for ((v, y), q) in v.iter_mut().zip(&*y).zip(&*q) {
-            *v = if *y > 0.5 { math::log(*q) } else { math::log_1p(-*y) };
+    let classes = u.chunks_exact_mut(height).zip(y.chunks_exact_mut(height)).zip(direction.chunks_exact_mut(height));
+    for ((u, y), direction) in classes {
+        each(&mut sums.log[..height], u, |log, u| *u = lifted(*u - *log, f32::MIN));
+        each(&mut inverses[..height], y, |inverse, y| *y = lifted(*y * *inverse, LEAST_PROBABILITY));
+        for ((direction, y), missed) in direction.iter_mut().zip(&*y).zip(&missed_of_top) {
+            *direction = if *y > APART { *missed } else { 1.0 };
         }
     }
     certain.clear();
+    if missed == Missed::Not {
+        return;
+    }
+    for (q, y) in q.chunks_exact_mut(height).zip(y.chunks_exact(height)) {
+        for ((q, y), missed) in q.iter_mut().zip(y).zip(&missed_of_top) {
+            *q = if *y > APART { *missed } else { 1.0 - *y };
+        }
+    }
+    for ((slope, y), q) in missed_slope.iter_mut().zip(&*y).zip(&*q) {
+        *slope = if *y > APART { *y } else { *y / *q };
+    }
+    if missed == Missed::WithLogarithm {
+        for ((v, y), q) in v.iter_mut().zip(&*y).zip(&*q) {
+            *v = if *y > APART { math::log(*q) } else { math::log_1p(-*y) };
+        }
+    }
     for (row, logits) in slab.logits.chunks_exact(slab.classes).enumerate() {
         if sums.rest[row] < LEAST_REST {
             let found = Certain::of(row, logits);
@@ -410,6 +428,9 @@ fn softmax(slab: &Slab, height: usize, scratch: &mut Scratch, log_missed: bool) 
         }
     }
 }
+
+/// The class with more of the probability than this stands apart from the others: only its `1 - y` may be anything down to 0.
+const APART: f32 = 0.5;
 
 /// No less than a bound; NaN stays NaN.
 #[inline(always)]
@@ -435,23 +456,22 @@ impl Certain {
 
 /// Values and slopes of all cells: first as if none were a label's, then the labels' own.
 fn evaluate(level: Level, programs: &ByLabel, slab: &Slab, height: usize, scratch: &mut Scratch) {
-    let Scratch { y, u, q, v, values, slopes, registers, .. } = scratch;
+    let Scratch { y, u, direction, q, v, missed_slope, values, slopes, registers, .. } = scratch;
     let blocks = (height * slab.classes).div_ceil(BLOCK);
     for at in 0..blocks {
-        let inputs = [&u[at], &y[at], &q[at], &v[at], &q[at], &y[at]];
+        let inputs = [&u[at], &y[at], &q[at], &v[at], &direction[at], &missed_slope[at]];
         program::run(level, &programs.others, &inputs, registers);
         programs.others.output(0, &inputs, registers).copy_to(&mut values[at]);
         programs.others.output(1, &inputs, registers).copy_to(&mut slopes[at]);
     }
     let cell = |(row, &label): (usize, &u32)| label as usize * height + row;
-    let mut own = [[0.5; BLOCK]; 4];
-    for (input, all) in own.iter_mut().zip([&*u, &*y, &*q, &*v]) {
+    let mut own = [[0.5; BLOCK]; 6];
+    for (input, all) in own.iter_mut().zip([&*u, &*y, &*q, &*v, &*direction, &*missed_slope]) {
         for (row, at) in slab.labels.iter().enumerate().map(cell).enumerate() {
             input[row] = all.as_flattened()[at];
         }
     }
-    let [u, y, q, v] = own.each_ref();
-    let inputs = [u, y, q, v, q, y];
+    let inputs = own.each_ref();
     program::run(level, &programs.own, &inputs, registers);
     let [own_value, own_slope] = [0, 1].map(|k| programs.own.output(k, &inputs, registers));
     for (row, at) in slab.labels.iter().enumerate().map(cell).enumerate() {
@@ -469,11 +489,10 @@ impl Source<'_> {
     }
 }
 
-/// Sums the values and turns slopes in the margins into the gradient.
+/// Sums the values and turns slopes into the gradient.
 ///
-/// With `s_j` the slope of class j in its margin, `t_j = s_j/(1 - y_j)` is that in its log-probability. The class that has
-/// more than half of the probability stands apart, since its `1 - y` may be anything down to 0: the others share its slope
-/// by their probabilities among themselves, `y_j/(1 - y_top)`.
+/// The slope of a class is that in its log-probability, `t_j`, but for the class that stands apart: there it is that in its
+/// margin, `s = (1 - y) t`, which the others share by their probabilities among themselves, `y_j/(1 - y)`.
 #[inline(always)]
 fn finish(slab: &Slab, height: usize, scratch: &mut Scratch, grad: Option<&mut [f32]>) -> f64 {
     let cells = height * slab.classes;
@@ -485,34 +504,38 @@ fn finish(slab: &Slab, height: usize, scratch: &mut Scratch, grad: Option<&mut [
     }
     let sum = sums[..slab.labels.len()].iter().sum();
     let Some(grad) = grad else { return sum };
-    let Scratch { y, q, slopes, certain, .. } = scratch;
-    let [y, q, slopes] = [y, q, slopes].map(|blocks| &mut blocks.as_flattened_mut()[..cells]);
-    // From here on `q` is what is added to a row's total, 0 for the class that stands apart.
-    let (mut top, mut top_missed) = ([0.0; MOST_ROWS], [1.0; MOST_ROWS]);
-    for ((slopes, y), q) in slopes.chunks_exact_mut(height).zip(y.chunks_exact(height)).zip(q.chunks_exact_mut(height))
-    {
-        for r in 0..height {
-            let apart = y[r] > 0.5;
-            let slope = slopes[r] / q[r];
-            top[r] = if apart { slopes[r] } else { top[r] };
-            top_missed[r] = if apart { q[r] } else { top_missed[r] };
-            slopes[r] = if apart { slopes[r] } else { slope };
-            q[r] = if apart { 0.0 } else { slope };
+    let Scratch { y, direction, slopes, certain, .. } = scratch;
+    let [y, direction, slopes] = [y, direction, slopes].map(|blocks| &mut blocks.as_flattened_mut()[..cells]);
+    let (mut totals, mut top, mut top_missed) = ([0.0f64; MOST_ROWS], [0.0; MOST_ROWS], [1.0; MOST_ROWS]);
+    let rows = y.chunks(FEW * height).zip(direction.chunks(FEW * height)).zip(slopes.chunks(FEW * height));
+    for ((y, direction), slopes) in rows {
+        let mut part = [0.0; MOST_ROWS];
+        let classes = y.chunks_exact(height).zip(direction.chunks_exact(height)).zip(slopes.chunks_exact(height));
+        for ((y, direction), slopes) in classes {
+            for ((y, slope), (part, top)) in y.iter().zip(slopes).zip(part.iter_mut().zip(&mut top)) {
+                let apart = *y > APART;
+                *part += if apart { 0.0 } else { *slope };
+                *top += if apart { *slope } else { 0.0 };
+            }
+            for ((y, direction), missed) in y.iter().zip(direction).zip(&mut top_missed) {
+                *missed = if *y > APART { *direction } else { *missed };
+            }
         }
+        widen(&mut totals[..height], &part);
     }
-    let totals = total(q, height).map(|total| total as f32);
     for found in certain.iter() {
         // Its slope is shared out below.
         top_missed[found.row] = f32::INFINITY;
     }
+    let totals = totals.map(|total| total as f32);
     let mut shares = [0.0; MOST_ROWS];
     for r in 0..height {
         shares[r] = totals[r] + top[r] / top_missed[r];
     }
     for (slopes, y) in slopes.chunks_exact_mut(height).zip(y.chunks_exact(height)) {
-        for r in 0..height {
-            let share = if y[r] > 0.5 { totals[r] } else { shares[r] };
-            slopes[r] = (slopes[r] - y[r] * share) * slab.scale;
+        for ((slope, y), (total, share)) in slopes.iter_mut().zip(y).zip(totals.iter().zip(&shares)) {
+            let share = if *y > APART { *total } else { *share };
+            *slope = (*slope - *y * share) * slab.scale;
         }
     }
     for found in certain.drain(..) {
