@@ -143,7 +143,7 @@ fn test_word(folder: &Path) -> Result<String> {
         }
     }
     let other = words.first().filter(|_| !words.contains(TEST_WORD));
-    Ok(other.map_or_else(|| TEST_WORD.to_owned(), Clone::clone))
+    Ok(other.cloned().unwrap_or_else(|| TEST_WORD.to_owned()))
 }
 
 fn find(folder: &Path, stem: &str) -> Option<PathBuf> {
