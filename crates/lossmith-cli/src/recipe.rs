@@ -80,7 +80,8 @@ pub fn named(presets: Presets, choice: &str) -> anyhow::Result<Option<Table>> {
     match choice {
         "laptop" => return Ok(Some(preset(presets.laptop))),
         "full" => return Ok(Some(preset(presets.full))),
-        file if Path::new(file).is_file() => return Ok(None),
+        // A pipe is told to be one where it is read.
+        file if Path::new(file).exists() && !Path::new(file).is_dir() => return Ok(None),
         _ => {}
     }
     let own = || BUILT_IN.iter().map(|(name, _)| *name).filter(|name| task_of(name) == presets.task);

@@ -259,7 +259,7 @@ fn a_training_that_diverged_says_so() {
         "made.side=64",
         "network.width=64",
         "network.height=64",
-        "train.rate=1e4",
+        "train.rate=10",
         "train.steps=9",
     ] {
         train.extend(["--set", set]);

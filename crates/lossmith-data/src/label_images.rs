@@ -160,9 +160,9 @@ pub(crate) fn decode(path: &Path, pixels: Pixels) -> Result<image::DynamicImage>
         picture_file::check_whole_jpeg(path)?;
     }
     let mut decoder = reader.into_decoder().map_err(wrong)?;
-    limits.reserve(decoder.total_bytes()).map_err(wrong)?;
     let (width, height) = decoder.dimensions();
     limits::check_pixels(path, length, [width as usize, height as usize])?;
+    limits.reserve(decoder.total_bytes()).map_err(wrong)?;
     let orientation = decoder.orientation().map_err(wrong)?;
     let mut image = image::DynamicImage::from_decoder(decoder).map_err(wrong)?;
     if pixels == Pixels::Shown {
