@@ -298,6 +298,15 @@ fn files() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("dictionary of VG-SGG.h5", endless(r#"{"label_to_idx":{"#, r#""a":1,"#, 10 << 20), MORE),
         ("Visual Genome JSON", endless("[", "[null,null],", 10 << 20), MORE),
         ("Open Images", endless("ImageID,", "a,", 10 << 20), MORE),
+        (
+            "Open Images",
+            endless(
+                "ImageID,LabelName1,LabelName2,XMin1,XMax1,YMin1,YMax1,XMin2,XMax2,YMin2,YMax2,RelationshipLabel\n",
+                "a,b,c,0,1,0,1,0,1,0,1,d\n",
+                BYTES,
+            ),
+            MORE,
+        ),
         ("node graphs", endless("", "\n", 10 << 20), MORE),
         ("vocabulary of node graphs", endless(r#"{"objects":["#, r#""a","#, 10 << 20), MORE),
         ("groups of predicates", endless(r#"{"a":["#, r#""b","#, 10 << 20), MORE),

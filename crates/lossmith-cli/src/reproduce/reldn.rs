@@ -384,15 +384,18 @@ fn spread(values: &[f64]) -> String {
     sd(values).map_or(centre.clone(), |sd| format!("{centre} ({})", percent(sd)))
 }
 
-/// The frequencies of the training images as a model.
+/// The frequencies of the training images as a model; rows are judged by those of rows, or a box with two labels would make a triplet
+/// that no row has.
 fn frequency_figures(data: &Data) -> anyhow::Result<Figures> {
     let predicates = data.names.predicates.len();
-    let frequency = Frequency::count(data.train.iter().map(|e| &e.graph), predicates, Candidates::All);
-    let of = |e: &Example| frequency.predict(&e.graph.boxes, &e.graph.labels, Candidates::All);
-    let scores: Vec<_> = data.test.iter().map(of).collect();
+    let count = |examples: &[Example]| Frequency::count(examples.iter().map(|e| &e.graph), predicates, Candidates::All);
+    let of = |frequency: &Frequency, e: &Example| frequency.predict(&e.graph.boxes, &e.graph.labels, Candidates::All);
+    let frequency = count(&data.train);
+    let scores: Vec<_> = data.test.iter().map(|e| of(&frequency, e)).collect();
+    let frequency = count(data.train_rows.as_ref().unwrap_or(&data.train));
     let rows = data.test_rows.as_ref().map(|rows| {
         let with_loops = |e: &Example| {
-            let mut scores = of(e);
+            let mut scores = of(&frequency, e);
             // Annotated pairs of a box with itself are asked for too.
             let mut own: Vec<u32> =
                 e.graph.relations.iter().filter(|r| r.subject == r.object).map(|r| r.subject).collect();

@@ -143,8 +143,8 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     let reading = Reading { geometry, skip_bad: args.skip_bad };
     let (truth, skipped) = coco::read_as(&args.truth, reading)?;
     let categories = truth.categories.len();
-    let table = format!("the table of its {categories} categories");
-    limits::check(&args.truth, &table, categories as u128 * OF_A_CATEGORY)?;
+    let what = format!("the table of its {categories} categories");
+    limits::check(&args.truth, &what, categories as u128 * OF_A_CATEGORY)?;
     let results = coco::read_detections(&args.predictions, &truth, reading)?;
     for (path, skipped) in [(&args.truth, &skipped), (&args.predictions, &results.skipped)] {
         tell_skipped(path, skipped);

@@ -9,7 +9,7 @@ use lossmith::frequency::{Candidates, Frequency};
 use lossmith::graph::{Edge, GraphError, GraphScores, SceneGraph, Triple};
 use lossmith_data::graph_json::{GraphSet, ImageGraph};
 use lossmith_data::predicate_groups::{self, Group};
-use lossmith_data::predictions::{Entry, Predictions};
+use lossmith_data::predictions::Predictions;
 use lossmith_data::scene_graphs::{self, Part};
 use lossmith_data::vrd;
 use ndarray::Array2;

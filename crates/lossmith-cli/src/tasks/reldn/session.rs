@@ -40,7 +40,7 @@ pub struct Data {
     /// The test images of VRD with a node for each label of a box, which its own protocol asks for.
     pub test_rows: Option<Vec<Example>>,
     /// The same of the training images.
-    train_rows: Option<Vec<Example>>,
+    pub train_rows: Option<Vec<Example>>,
     /// The classes of all relations to train on.
     pub seen: HashSet<Triple>,
     pub sight: Seeing,
