@@ -72,8 +72,10 @@ fn entries_are_complete_and_their_text_is_their_identity() {
     }
 }
 
+type Magnitudes = fn(f32) -> bool;
+
 /// Where a loss is infinite or undefined, as its `corners` say, from this magnitude on or down to it.
-const INFINITE: &[(&str, fn(f32) -> bool)] = &[
+const INFINITE: &[(&str, Magnitudes)] = &[
     ("exponential", |m| m > 88.0),
     ("discriminative", |m| m > 1e18),
     // No ray overlaps; a slope of 1/a has no f32.
