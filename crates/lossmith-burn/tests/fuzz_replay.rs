@@ -1,5 +1,6 @@
 //! Every fuzz target of `fuzz/models.rs` without a fuzzer.
 
+#[allow(clippy::unwrap_used)]
 #[path = "../../../fuzz/models.rs"]
 mod models;
 

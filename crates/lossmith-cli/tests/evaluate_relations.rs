@@ -159,7 +159,7 @@ fn what_is_wrong_is_named() {
         ("line 1: no prediction", |_, p| p[0]["predicates"][1][0] = json!("NaN")),
         ("line 2: image b: rows of 2 predicate scores, expected 3", |_, p| p[1]["predicates"] = json!([[0.5, 0.5]])),
         ("line 1: no prediction: unknown field `boxs`, expected one of `image`, `boxes`", |_, p| {
-            p[0]["boxs"] = json!([])
+            p[0]["boxs"] = json!([]);
         }),
         ("line 1: image a: pair 2: there is no box 8", |_, p| p[0]["pairs"][2] = json!([0, 8])),
         ("line 1: image a: label 0 is 5, but there are 3 classes", |_, p| p[0]["labels"] = json!([5, 1, 1, 2])),

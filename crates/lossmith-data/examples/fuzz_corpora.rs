@@ -1,5 +1,6 @@
 //! Writes the seeds of every fuzz target and what fuzzing has found: `cargo run --release --example fuzz_corpora -- fuzz`.
 
+#[allow(clippy::unwrap_used)]
 #[path = "../../../fuzz/readers.rs"]
 mod readers;
 

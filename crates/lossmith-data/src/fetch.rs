@@ -235,7 +235,7 @@ impl Download<'_> {
                 }
             }
         };
-        let fetched = self.from_mirrors(mirrors, &part, progress);
+        let fetched = self.ask_mirrors(mirrors, &part, progress);
         let published = fetched.and_then(|()| publish(&part.path, &path));
         // Nothing came: an empty part would only be in the way.
         if part.length() == 0 {
@@ -244,7 +244,7 @@ impl Download<'_> {
         published
     }
 
-    fn from_mirrors(&self, mirrors: &[String], part: &Part, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+    fn ask_mirrors(&self, mirrors: &[String], part: &Part, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
         let name = self.remote.name;
         let mut failures = Vec::new();
         for mirror in mirrors {

@@ -185,7 +185,7 @@ impl<'de> Visitor<'de> for Parts<'_> {
                         match serde_json::from_value(value) {
                             Ok(image) => set.images.push(image),
                             Err(e) => {
-                                *fault = Some(DataError::record(path, format!("image {at}{name}"), e.to_string()))
+                                *fault = Some(DataError::record(path, format!("image {at}{name}"), e.to_string()));
                             }
                         }
                         fault.is_none()

@@ -86,7 +86,7 @@ pub(crate) struct Bytes(pub u64);
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match UNITS.iter().find(|(_, size)| self.0 >= *size) {
-            Some((name, size)) if self.0 % size == 0 => write!(f, "{} {name}", self.0 / size),
+            Some((name, size)) if self.0.is_multiple_of(*size) => write!(f, "{} {name}", self.0 / size),
             Some((name, size)) => write!(f, "{:.1} {name}", self.0 as f64 / *size as f64),
             None => write!(f, "{} bytes", self.0),
         }

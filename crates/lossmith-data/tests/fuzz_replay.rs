@@ -1,5 +1,6 @@
 //! Every fuzz target of `fuzz/readers.rs` without a fuzzer.
 
+#[allow(clippy::unwrap_used)]
 #[path = "../../../fuzz/readers.rs"]
 mod readers;
 

@@ -2,6 +2,7 @@
 //!
 //! A new reader joins with one line in [`READERS`]; a new kind of file with one in [`files`].
 #![cfg(unix)]
+#![allow(clippy::unwrap_used)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs::{self, File};

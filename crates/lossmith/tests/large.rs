@@ -176,7 +176,7 @@ fn rays() {
 fn centerness() {
     // Sums that f32 cannot hold: 3 and many times 1e-5 of it.
     let quarter = MILLION / 4;
-    let ray = |i: usize| if i % quarter == 0 { 1e4 } else { 0.01 + (i / quarter) as f32 * 0.003 };
+    let ray = |i: usize| if i.is_multiple_of(quarter) { 1e4 } else { 0.01 + (i / quarter) as f32 * 0.003 };
     let rays: Vec<f32> = (0..MILLION).map(ray).collect();
     let sums: Vec<f64> = rays.chunks(quarter).map(|q| wide(q).iter().sum()).collect();
     let c = (sums[0] / sums[2] * sums[1] / sums[3]).sqrt();

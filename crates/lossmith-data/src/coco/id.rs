@@ -53,7 +53,7 @@ impl From<u64> for Id {
 
 impl PartialEq<u64> for Id {
     fn eq(&self, number: &u64) -> bool {
-        *self == Self::from(*number)
+        matches!(self, Self::Number(own) if *own == i128::from(*number))
     }
 }
 

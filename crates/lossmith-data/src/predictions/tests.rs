@@ -115,7 +115,7 @@ fn tables_are_whole_numbers_where_they_must_be() {
         if key == "pairs" {
             parts.pairs = None;
         }
-        parts.put(key, table).and_then(|()| parts.prediction("a".to_owned())).map_err(|e| e.to_string())
+        parts.put(key, table).and_then(|()| parts.prediction("a".to_owned()))
     };
     assert!(parts("labels", (2, 1, vec![3.0, 4.0])).is_ok());
     for (key, table, wanted) in [

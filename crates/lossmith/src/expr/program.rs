@@ -249,7 +249,12 @@ fn two(operation: Operation, a: Source, b: Source, into: &mut Block) {
         }),
         Operation::Pow => zip(a, b, into, f32::powf),
         Operation::PowSlope => {
-            zip(a, b, into, |a, b| if b == 0.0 || (a == 0.0 && b > 0.0 && b < 1.0) { 0.0 } else { b * a.powf(b - 1.0) })
+            zip(
+                a,
+                b,
+                into,
+                |a, b| if b == 0.0 || (a == 0.0 && b > 0.0 && b < 1.0) { 0.0 } else { b * a.powf(b - 1.0) },
+            );
         }
         Operation::PowLog => zip(a, b, into, |a, b| if a == 0.0 && b >= 0.0 { 0.0 } else { a.powf(b) * math::log(a) }),
     }

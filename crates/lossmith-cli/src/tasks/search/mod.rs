@@ -156,7 +156,7 @@ pub fn run(
     let mut study = or_file(shared, &run)?;
     let origin = Origin {
         begun: &begun,
-        recipe: identity.recipe.clone(),
+        recipe: identity.recipe,
         seed: arena.sections.seed,
         judge: arena.judge,
         metric: arena.metric,

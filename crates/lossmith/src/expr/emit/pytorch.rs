@@ -83,7 +83,7 @@ fn own_lines(own: &Steps) -> String {
 fn other_lines(others: &Steps) -> String {
     if !others.has_prediction() {
         let lines = [
-            format!("u = torch.zeros_like(own)"),
+            "u = torch.zeros_like(own)".to_owned(),
             format!("other = (logits.shape[1] - 1) * _other({})", arguments(others).join(", ")),
         ];
         return lines.iter().map(|line| format!("        {line}\n")).collect();

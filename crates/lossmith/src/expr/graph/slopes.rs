@@ -248,7 +248,7 @@ impl Graph {
         match self.value_of(b) {
             Some(0.0) => b,
             // Infinite at 0, where the slope is taken as 0.
-            Some(exponent) if (exponent >= 1.0 || exponent < 0.0) || self.range(a).excludes_zero() => {
+            Some(exponent) if !(0.0..1.0).contains(&exponent) || self.range(a).excludes_zero() => {
                 let less = self.number(exponent - 1.0);
                 let power = self.pow(a, less);
                 self.mul(b, power)
