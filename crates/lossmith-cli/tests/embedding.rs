@@ -154,7 +154,7 @@ fn a_name_that_is_no_text_falls_out_of_nothing() {
 fn label_images_that_may_not_mean_what_they_say_are_doubted() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    for (name, ids) in [("mask", [255, 0, 255, 0]), ("border", [1, 255, 2, 0]), ("sound", [1, 0, 2, 2])] {
+    for (name, ids) in [("figure", [255, 0, 255, 0]), ("border", [1, 255, 2, 0]), ("sound", [1, 0, 2, 2])] {
         fs::create_dir(path(name)).unwrap();
         write_labels(
             Path::new(&path(&format!("{name}/a_label.png"))),
@@ -163,8 +163,8 @@ fn label_images_that_may_not_mean_what_they_say_are_doubted() {
         .unwrap();
     }
     for (truth, found, said) in [
-        ("mask", "sound", "the truth: in none of 1 label images is there a second id"),
-        ("sound", "mask", "the predictions: in none of 1 label images is there a second id"),
+        ("figure", "sound", "the truth: in none of 1 label images is there a second id"),
+        ("sound", "figure", "the predictions: in none of 1 label images is there a second id"),
         ("border", "sound", "the truth: in 1 of 1 label images the ids leap to 255 ('a' is the first)"),
         ("sound", "sound", ""),
     ] {
@@ -173,8 +173,8 @@ fn label_images_that_may_not_mean_what_they_say_are_doubted() {
         assert!(code == 0 && err.contains(said) && err.is_empty() == said.is_empty(), "{err}");
     }
     let picture = Picture { height: 1, width: 4, channels: 1, samples: vec![9; 4] };
-    write_picture(Path::new(&path("mask/a_image.png")), &picture).unwrap();
-    let train = ["train", "embedding", "--data", &path("mask"), "--steps", "1", "--out", &path("run")];
+    write_picture(Path::new(&path("figure/a_image.png")), &picture).unwrap();
+    let train = ["train", "embedding", "--data", &path("figure"), "--steps", "1", "--out", &path("run")];
     let (_, _, err) = lossmith(&[&train[..], &TINY].concat());
     assert!(err.contains("in none of 1 label images is there a second id"), "{err}");
 }
