@@ -127,7 +127,7 @@ pub fn read_labels(path: &Path) -> Result<Labels> {
 }
 
 /// Reads a PNG or JPEG as grey, if it is, or as colours, turned as its file says; transparency is left out, 16 bits become 8
-/// by the rule of [`picture_file`](crate::picture_file).
+/// by the rule of [`picture_file`].
 ///
 /// # Errors
 /// No such file, no readable picture, a truncated one, or one of more pixels than the [`limits`] allow.
@@ -412,7 +412,7 @@ fn with_picture(files: &Files, labels: Labels, pixels: Pixels) -> Result<Sample>
 }
 
 /// Reads a folder. Where it names no part to judge by, every sixth sample is for that. Which pixels of pictures that ask to be turned
-/// the labels are of is told by their sizes: see [`picture_file`](crate::picture_file).
+/// the labels are of is told by their sizes: see [`picture_file`].
 ///
 /// # Errors
 /// As [`find`] and [`read_sample`]; some samples are in a part and others are not, or none is to train on.
