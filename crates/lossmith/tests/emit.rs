@@ -78,7 +78,8 @@ fn jax_code_gives_our_value_and_gradient() {
 }
 
 /// Dense logits, half precision, wrong shapes and labels, wide gaps, one class, transformations.
-const USED_IN_ANY_WAY: &[&str] = &["cross-entropy", "baikal", "-x*log(y) - (1 - x)*log(1 - y)", "x*(1 - y)^2*exp(y)/n"];
+const USED_IN_ANY_WAY: &[&str] =
+    &["cross-entropy", "baikal", "-x*log(y) - (1 - x)*log(1 - y)", "x*(1 - y)^2*exp(y)/n", "x/sqrt(y) + y^(-0.9)"];
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/emitted.py");
 
 #[test]

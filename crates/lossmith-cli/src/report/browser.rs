@@ -26,6 +26,7 @@ pub fn sample() -> ReportData {
         mean,
         sd: Some(0.0007),
         n: 10,
+        diverged: 0,
     };
     let pair = |a: &str, b: &str, difference, p| Pair {
         a: a.to_owned(),

@@ -157,6 +157,9 @@ pub struct Measured {
     pub sd: Option<f64>,
     /// How many seeds.
     pub n: usize,
+    /// How many of these trainings diverged, and count as 0.
+    #[serde(default)]
+    pub diverged: usize,
 }
 
 /// Two losses compared on the same seeds.

@@ -93,6 +93,8 @@ fn compared(comparison: &Comparison, found: Option<&str>, metric: &str, colours:
     let formulas = comparison.losses.iter().filter_map(|loss| Some((&loss.name, loss.formula.as_ref()?)));
     let formulas: Vec<_> = formulas.filter(|(_, formula)| Some(formula.as_str()) != found).collect();
     let with_rates = comparison.losses.iter().any(|loss| loss.rate.is_some());
+    let with_diverged = comparison.losses.iter().any(|loss| loss.diverged > 0);
+    let is_shown = |head: &&str| (*head != "rate" || with_rates) && (*head != "diverged, as 0" || with_diverged);
     html! {
         section.wide {
             h2 { (comparison.condition) }
@@ -102,11 +104,12 @@ fn compared(comparison: &Comparison, found: Option<&str>, metric: &str, colours:
                 (figure(&bars.draw(), "Mean over the seeds, with one standard deviation to each side.", html! {}))
             }
             (table(
-                &["loss", "rate", "mean", "sd", "seeds"].into_iter().filter(|h| *h != "rate" || with_rates).collect::<Vec<_>>(),
+                &["loss", "rate", "mean", "sd", "seeds", "diverged, as 0"].into_iter().filter(is_shown).collect::<Vec<_>>(),
                 comparison.losses.iter().map(|loss| {
                     let mut cells = vec![loss.name.clone()];
                     cells.extend(with_rates.then(|| optional(loss.rate)));
                     cells.extend([format!("{:.4}", loss.mean), loss.sd.map_or("–".to_owned(), |sd| format!("{sd:.4}")), loss.n.to_string()]);
+                    cells.extend(with_diverged.then(|| loss.diverged.to_string()));
                     cells
                 }),
             ))

@@ -20,6 +20,8 @@ pub struct Finished<'a> {
     pub names: &'a [&'a str],
     /// One list of values a loss, a value for each seed.
     pub values: &'a [Vec<f64>],
+    /// How many trainings of each loss diverged; their values are 0.
+    pub diverged: &'a [usize],
     /// What follows from them.
     pub verdict: &'a Verdict,
 }
@@ -59,17 +61,18 @@ impl Finished<'_> {
     }
 
     fn comparison(&self) -> Comparison {
-        let loss = |(name, values): (&&str, &Vec<f64>)| Measured {
+        let loss = |((name, values), diverged): ((&&str, &Vec<f64>), &usize)| Measured {
             name: (*name).to_owned(),
             formula: None,
             rate: Some(self.rate),
             mean: stats::mean(values).unwrap_or(0.0),
             sd: stats::sd(values),
             n: values.len(),
+            diverged: *diverged,
         };
         Comparison {
             condition: "The same learning rate for all".to_owned(),
-            losses: self.names.iter().zip(self.values).map(loss).collect(),
+            losses: self.names.iter().zip(self.values).zip(self.diverged).map(loss).collect(),
             pairs: self.verdict.pairs.iter().map(Pair::from).collect(),
             verdict: self.verdict.verdict.clone(),
         }

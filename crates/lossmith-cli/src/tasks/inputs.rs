@@ -70,6 +70,15 @@ pub fn warn_of_unlabelled(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Says that data of this name are made, where a folder of the same name may have been meant.
+pub fn warn_of_folder(made: &str) {
+    if Path::new(made).exists() {
+        tracing::warn!(
+            "{made}: these are the data that the program makes; the {made} in this folder is not read: write ./{made} for it"
+        );
+    }
+}
+
 /// Says which label images may not mean what they say.
 pub fn warn_of_doubts(which: &str, images: &[(String, Oddity)]) {
     for doubt in doubts(images.iter().map(|(name, oddity)| (name.as_str(), *oddity))) {

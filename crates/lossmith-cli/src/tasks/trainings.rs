@@ -24,6 +24,15 @@ use crate::tasks::again;
 
 /// The file of the trainings that are done.
 const FILE: &str = "trainings.jsonl";
+/// The file of what a comparison compares.
+const COMPARES: &str = "comparison.json";
+
+/// What a comparison compares, from its beginning to its end.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Compares {
+    losses: Vec<String>,
+    seeds: u64,
+}
 
 /// Where a comparison is kept.
 #[derive(Clone, Debug, clap::Args)]
@@ -50,13 +59,27 @@ impl Kept {
         recipe::parse_text(&began.recipe).with_context(|| run.path("recipe.toml").display().to_string())
     }
 
-    /// The run that goes on, which must have begun as this one would, or a new one.
-    pub fn run(&self, identity: &Identity) -> anyhow::Result<Run> {
+    /// The run that goes on, which must have begun as this one would, with these losses and seeds, or a new one. A comparison whose
+    /// seeds are added until somebody wins says nothing.
+    pub fn run(&self, identity: &Identity, losses: &[impl AsRef<str>], seeds: u64) -> anyhow::Result<Run> {
+        let losses: Vec<&str> = losses.iter().map(AsRef::as_ref).collect();
+        let mine = Compares { losses: losses.iter().map(ToString::to_string).collect(), seeds };
         let Some(folder) = &self.resume else {
-            return Run::begin(self.out.as_deref(), &identity.task.replace(' ', "-"), identity);
+            let run = Run::begin(self.out.as_deref(), &identity.task.replace(' ', "-"), identity)?;
+            run.write_json(COMPARES, &mine)?;
+            return Ok(run);
         };
         let (run, _) = Run::resume(folder, &identity.task)?;
         run.check(identity)?;
+        let began: Compares = run.read_json(COMPARES)?;
+        ensure!(
+            began == mine,
+            "--resume {}: it compares {} with {} seeds, and goes on with these alone; this command names {} with {seeds} seeds",
+            folder.display(),
+            began.losses.join(", "),
+            began.seeds,
+            losses.join(", ")
+        );
         Ok(run)
     }
 }

@@ -42,7 +42,7 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
     let k = CUTS[cut];
     let mut outcomes = vec![Vec::new(); losses.len()];
     let mut ceilings = String::new();
-    let run = args.kept.run(&identity(COMMAND, &recipe, &recipe.scenes(recipe.seed)?)?)?;
+    let run = args.kept.run(&identity(COMMAND, &recipe, &recipe.scenes(recipe.seed)?)?, &losses, args.seeds)?;
     let mut trainings = Trainings::open(&run)?;
     trainings.begin("comparison", losses.len() * args.seeds as usize);
     for seed in recipe.seed..recipe.seed + args.seeds {
@@ -77,7 +77,16 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
     let metric = format!("R@{k}");
     let data = if recipe.data.path.is_empty() { "hub worlds" } else { recipe.data.path.as_str() };
     let (seed, rate) = (recipe.seed, recipe.train.policy_rate);
-    let finished = Finished { metric: &metric, seed, data, rate, names: &losses, values: &recalls, verdict: &verdict };
+    let finished = Finished {
+        metric: &metric,
+        seed,
+        data,
+        rate,
+        names: &losses,
+        values: &recalls,
+        diverged: &diverged,
+        verdict: &verdict,
+    };
     let lists: Vec<_> = losses.iter().zip(recalls.iter().zip(&nodes)).collect();
     let result = json!({"cut": k, "rate": rate, "recall_and_nodes": lists, "diverged": diverged, "verdict": verdict});
     finished.write(&run, &result)?;

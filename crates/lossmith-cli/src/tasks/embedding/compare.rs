@@ -70,7 +70,7 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
         bail!("{}: no image to judge by", recipe.data);
     }
     interrupt::listen();
-    let run = args.kept.run(&identity(COMMAND, &recipe, &data)?)?;
+    let run = args.kept.run(&identity(COMMAND, &recipe, &data)?, &names, args.seeds)?;
     let mut trainings = Trainings::open(&run)?;
     trainings.begin("comparison", args.seeds as usize * losses.len());
     let mut values = vec![Vec::new(); losses.len()];
@@ -92,6 +92,7 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
         rate,
         names: &names,
         values: &values,
+        diverged: &diverged,
         verdict: &verdict,
     };
     let of_loss: serde_json::Map<String, serde_json::Value> =

@@ -95,6 +95,7 @@ pub fn check_loss(spec: &Spec) -> anyhow::Result<()> {
 /// The data that a recipe names: generated, or a folder.
 pub fn data(recipe: &EmbeddingRecipe) -> anyhow::Result<LabelledSet> {
     let made = |kind| {
+        inputs::warn_of_folder(&recipe.data);
         let Made { train, test } = recipe.made;
         let scenes = Scenes { side: recipe.model.side.max(32), train, test, ..Scenes::new(kind, recipe.model.seed) };
         Ok(scenes.make()?)

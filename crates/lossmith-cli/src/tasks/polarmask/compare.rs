@@ -57,7 +57,7 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
     let data = recipe.data()?;
     Session::new(&recipe, &data)?;
     recipe.warn_of_unlabelled()?;
-    let run = args.kept.run(&recipe.identity(COMMAND, &data)?)?;
+    let run = args.kept.run(&recipe.identity(COMMAND, &data)?, &losses, args.seeds)?;
     drop(data);
     interrupt::listen();
     let (compared, diverged) = compare(&run, &recipe, &losses, args.seeds)?;
@@ -72,6 +72,7 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
         rate,
         names: &names,
         values: &values,
+        diverged: &diverged,
         verdict: &verdict,
     };
     let result = json!({

@@ -167,7 +167,10 @@ impl Recipe {
     pub fn data(&self) -> anyhow::Result<InstanceSet> {
         let path = Path::new(&self.data);
         let set = match self.data.as_str() {
-            "shapes" => instance_set::made(self.made.train, self.made.test, self.made.side, self.train.seed)?,
+            "shapes" => {
+                inputs::warn_of_folder(&self.data);
+                instance_set::made(self.made.train, self.made.test, self.made.side, self.train.seed)?
+            }
             _ if path.is_file() => {
                 ensure!(!self.images.is_empty(), "--data {}: a file needs --images, its folder of pictures", self.data);
                 instance_set::read_file(path, Path::new(&self.images))?

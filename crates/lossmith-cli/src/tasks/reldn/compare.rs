@@ -58,7 +58,8 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
     }
     let data = Data::read(&args.common.source(), &recipe, recipe.seed)?;
     Session::new(&data, &recipe)?;
-    let run = args.kept.run(&identity(COMMAND, &recipe, &data)?)?;
+    let names: Vec<&str> = losses.iter().map(|(name, _)| name.as_str()).collect();
+    let run = args.kept.run(&identity(COMMAND, &recipe, &data)?, &names, recipe.compare.seeds)?;
     drop(data);
     let mut trainings = Trainings::open(&run)?;
     let user = args.common.data.is_some();
@@ -74,6 +75,7 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
         rate: recipe.train.rate,
         names: &names,
         values: &compared.values(by),
+        diverged: &compared.diverged,
         verdict: &verdict,
     };
     let figures: serde_json::Map<String, serde_json::Value> =

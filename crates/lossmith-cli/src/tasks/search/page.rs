@@ -219,6 +219,7 @@ fn shown(condition: &str, c: &Condition, verdict: &str) -> report::Comparison {
         mean: m.mean,
         sd: Some(m.sd),
         n: m.values.len(),
+        diverged: m.diverged,
     });
     report::Comparison {
         condition: condition.to_owned(),

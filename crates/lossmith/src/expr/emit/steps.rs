@@ -173,7 +173,7 @@ impl Builder {
             Operation::Pow if self.has_endless_slope(left, right) => {
                 return Tree::Guarded(Box::new(a), Box::new(b));
             }
-            Operation::Pow => Binary::Pow,
+            Operation::Pow => return power(a, b),
             Operation::Max => Binary::Max,
             Operation::Min => Binary::Min,
             Operation::PowSlope | Operation::PowLog | Operation::Chain | Operation::Above => {
@@ -216,15 +216,33 @@ fn sum(a: Tree, b: Tree) -> Tree {
 
 /// `a/b`, by the inverse where it is given: the slope of a quotient squares it, and leaves the range of f32.
 fn quotient(a: Tree, b: Tree) -> Tree {
-    let inverse = match b {
-        Tree::Leaf(Leaf::Probability) => Leaf::Inverse,
-        Tree::Leaf(Leaf::Missed) => Leaf::InverseMissed,
-        b => return Tree::Binary(Binary::Div, Box::new(a), Box::new(b)),
+    let inverse = match &b {
+        Tree::Unary(Unary::Sqrt, root) => inverse(root).map(|inverse| Tree::Unary(Unary::Sqrt, Box::new(inverse))),
+        b => inverse(b),
     };
-    match a {
-        Tree::Number(1.0) => Tree::Leaf(inverse),
-        a => Tree::Binary(Binary::Mul, Box::new(a), Box::new(Tree::Leaf(inverse))),
+    match (a, inverse) {
+        (Tree::Number(1.0), Some(inverse)) => inverse,
+        (a, Some(inverse)) => Tree::Binary(Binary::Mul, Box::new(a), Box::new(inverse)),
+        (a, None) => Tree::Binary(Binary::Div, Box::new(a), Box::new(b)),
     }
+}
+
+/// The leaf that is the inverse of a leaf.
+fn inverse(tree: &Tree) -> Option<Tree> {
+    match tree {
+        Tree::Leaf(Leaf::Probability) => Some(Tree::Leaf(Leaf::Inverse)),
+        Tree::Leaf(Leaf::Missed) => Some(Tree::Leaf(Leaf::InverseMissed)),
+        _ => None,
+    }
+}
+
+/// `a^b`, by the inverse where the exponent is negative, for the same reason as in [`quotient`].
+fn power(a: Tree, b: Tree) -> Tree {
+    let (a, b) = match (inverse(&a), b) {
+        (Some(inverse), Tree::Number(exponent)) if exponent < 0.0 => (inverse, Tree::Number(-exponent)),
+        (_, b) => (a, b),
+    };
+    Tree::Binary(Binary::Pow, Box::new(a), Box::new(b))
 }
 
 #[cfg(test)]

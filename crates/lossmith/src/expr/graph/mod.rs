@@ -197,8 +197,22 @@ impl Graph {
     fn complement(&mut self, constant: Id, multiple: Id, sign: f64) -> Option<Id> {
         let c = self.value_of(constant)?;
         let (factor, of) = self.multiple(multiple);
-        let &(_, complement) = self.complements.iter().find(|(a, _)| *a == of)?;
-        (c != 0.0 && factor * sign == c).then(|| self.mul(constant, complement))
+        if c == 0.0 || factor * sign != c {
+            return None;
+        }
+        let known = |of: Id| self.complements.iter().find(|(a, _)| *a == of).map(|(_, complement)| *complement);
+        let complement = match (known(of), self.ops[of.index()]) {
+            (Some(complement), _) => complement,
+            // 1 - a^2 = (1 - a)(1 + a)
+            (None, Op::Two(Operation::Mul, a, b)) if a == b => {
+                let complement = known(a)?;
+                let one = self.number(1.0);
+                let sum = self.add(one, a);
+                self.mul(complement, sum)
+            }
+            _ => return None,
+        };
+        Some(self.mul(constant, complement))
     }
 
     /// A node as a number times another node.

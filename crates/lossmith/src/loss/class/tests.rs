@@ -93,6 +93,9 @@ const FORMULAS: &[&str] = &[
     "x*(1 - y)^0*(-log(y))",
     "sqrt((x - y)^2)",
     "x/y^2/n",
+    "-log(y)/(1 - y)",
+    "x*y/(1 - y)",
+    "-log(1 - y*y)",
 ];
 
 #[test]

@@ -393,7 +393,7 @@ fn softmax(slab: &Slab, height: usize, scratch: &mut Scratch, missed: Missed) {
     let (mut inverses, mut missed_of_top) = ([0.0; MOST_ROWS], [0.0; MOST_ROWS]);
     for r in 0..height {
         inverses[r] = 1.0 / sums.all[r];
-        missed_of_top[r] = lifted(sums.rest[r] * inverses[r], LEAST_PROBABILITY);
+        missed_of_top[r] = sums.rest[r] * inverses[r];
     }
     let classes = u.chunks_exact_mut(height).zip(y.chunks_exact_mut(height)).zip(direction.chunks_exact_mut(height));
     for ((u, y), direction) in classes {
@@ -409,7 +409,7 @@ fn softmax(slab: &Slab, height: usize, scratch: &mut Scratch, missed: Missed) {
     }
     for (q, y) in q.chunks_exact_mut(height).zip(y.chunks_exact(height)) {
         for ((q, y), missed) in q.iter_mut().zip(y).zip(&missed_of_top) {
-            *q = if *y > APART { *missed } else { 1.0 - *y };
+            *q = if *y > APART { lifted(*missed, LEAST_PROBABILITY) } else { 1.0 - *y };
         }
     }
     for ((slope, y), q) in missed_slope.iter_mut().zip(&*y).zip(&*q) {
@@ -528,14 +528,13 @@ fn finish(slab: &Slab, height: usize, scratch: &mut Scratch, grad: Option<&mut [
         top_missed[found.row] = f32::INFINITY;
     }
     let totals = totals.map(|total| total as f32);
-    let mut shares = [0.0; MOST_ROWS];
-    for r in 0..height {
-        shares[r] = totals[r] + top[r] / top_missed[r];
-    }
+    let shares = top_missed.map(|missed| 1.0 / lifted(missed, LEAST_PROBABILITY));
     for (slopes, y) in slopes.chunks_exact_mut(height).zip(y.chunks_exact(height)) {
-        for ((slope, y), (total, share)) in slopes.iter_mut().zip(y).zip(totals.iter().zip(&shares)) {
-            let share = if *y > APART { *total } else { *share };
-            *slope = (*slope - *y * share) * slab.scale;
+        let rows = totals.iter().zip(top.iter().zip(&shares));
+        for ((slope, y), (total, (top, share))) in slopes.iter_mut().zip(y).zip(rows) {
+            // The share comes first: the slope divided by a small `1 - y` may be out of range.
+            let from_top = if *y > APART { 0.0 } else { *y * *share * *top };
+            *slope = (*slope - *y * *total - from_top) * slab.scale;
         }
     }
     for found in certain.drain(..) {
