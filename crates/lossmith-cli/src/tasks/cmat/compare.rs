@@ -95,7 +95,7 @@ pub fn run(args: Args) -> anyhow::Result<Answer> {
     } else {
         let mut table =
             Table::new(["loss".to_owned(), format!("R@{k}"), "sd".into(), "nodes right".into(), "diverged".into()]);
-        for ((name, diverged), (recall, nodes)) in losses.iter().zip(diverged).zip(recalls.iter().zip(&nodes)) {
+        for ((name, diverged), (recall, nodes)) in losses.iter().zip(&diverged).zip(recalls.iter().zip(&nodes)) {
             let number = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| format!("{v:.4}"));
             let cells = [number(mean(recall)), number(sd(recall)), number(mean(nodes)), diverged.to_string()];
             table.row([(*name).to_owned()].into_iter().chain(cells));

@@ -104,7 +104,7 @@ pub fn run(args: &Args) -> anyhow::Result<Answer> {
         return Ok(Answer::Yes);
     }
     let mut table = Table::new(["loss", "mean SBD", "sd", "diverged"]);
-    for ((name, values), diverged) in names.iter().zip(&values).zip(diverged) {
+    for ((name, values), diverged) in names.iter().zip(&values).zip(&diverged) {
         let cell = |v: Option<f64>| v.map_or("-".to_owned(), |v| format!("{v:.4}"));
         table.row([(*name).to_owned(), cell(stats::mean(values)), cell(stats::sd(values)), diverged.to_string()]);
     }
