@@ -1,19 +1,22 @@
 //! The state of a training between two steps, as one file: a training that is given it goes on in the same numbers as if it had
 //! never been stopped.
 //!
-//! Layout: a line of text that names the format, steps done, bytes of the network (both 64 bits, little-endian), the network, the
-//! optimiser; the last two as Burn writes records. Random numbers are not kept: a training draws them anew up to its step.
+//! Layout: a line of text that names the format, the SHA-256 of the rest, steps done, bytes of the network (both 64 bits,
+//! little-endian), the network, the optimiser; the last two as Burn writes records, and takes them on trust: a damaged file is told by its
+//! checksum. Random numbers are not kept: a training draws them anew up to its step.
 
 use burn::module::Module;
 use burn::optim::{ModuleOptimizer, OptimizerRecord};
 use burn::store::ModuleRecord;
 use burn::tensor::Bytes;
+use sha2::{Digest, Sha256};
 
-const MAGIC: &[u8] = b"lossmith checkpoint 1\n";
+const MAGIC: &[u8] = b"lossmith checkpoint 2\n";
+const CHECKSUM: usize = 32;
 const NUMBER: usize = size_of::<u64>();
 
 /// What can be wrong with a checkpoint.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CheckpointError {
     /// Not as it was written.
     #[error("this is no whole checkpoint of a training")]
@@ -70,7 +73,8 @@ impl Checkpoint {
     /// As a file.
     pub fn to_bytes(&self) -> Vec<u8> {
         let number = |n: usize| (n as u64).to_le_bytes();
-        [MAGIC, &number(self.step), &number(self.network.len()), &self.network, &self.optimiser].concat()
+        let rest = [&number(self.step)[..], &number(self.network.len()), &self.network, &self.optimiser].concat();
+        [MAGIC, &Sha256::digest(&rest), &rest].concat()
     }
 
     /// From a file.
@@ -79,7 +83,10 @@ impl Checkpoint {
     /// [`CheckpointError::Format`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CheckpointError> {
         let read = || {
-            let rest = bytes.strip_prefix(MAGIC)?;
+            let (checksum, rest) = bytes.strip_prefix(MAGIC)?.split_first_chunk::<CHECKSUM>()?;
+            if Sha256::digest(rest)[..] != checksum[..] {
+                return None;
+            }
             let (step, rest) = rest.split_first_chunk::<NUMBER>()?;
             let (length, rest) = rest.split_first_chunk::<NUMBER>()?;
             let [step, length] = [step, length].map(|n| usize::try_from(u64::from_le_bytes(*n)).ok());
@@ -129,8 +136,13 @@ mod tests {
         let device = Device::flex().autodiff();
         let whole = Checkpoint::of(0, &LinearConfig::new(3, 2).init(&device), &AdamConfig::new().init()).unwrap();
         let bytes = whole.to_bytes();
-        for wrong in [&b""[..], b"lossmith checkpoint 2\n", &bytes[..MAGIC.len() + 12], &bytes[..MAGIC.len() + 20]] {
+        for wrong in [&b""[..], b"lossmith checkpoint 1\n", &bytes[..MAGIC.len() + 12], &bytes[..MAGIC.len() + 20]] {
             assert!(matches!(Checkpoint::from_bytes(wrong), Err(CheckpointError::Format)), "{}", wrong.len());
+        }
+        for at in (0..bytes.len()).step_by(7) {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 4;
+            assert_eq!(Checkpoint::from_bytes(&damaged), Err(CheckpointError::Format), "{at}");
         }
         let other = LinearConfig::new(4, 2).init(&device);
         let refused = whole.restore(other, AdamConfig::new().init());

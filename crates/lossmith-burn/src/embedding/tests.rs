@@ -101,7 +101,7 @@ fn tiles_cut_no_instances() {
     let recipe = Recipe {
         dim: 4,
         widths: vec![8, 16, 16],
-        steps: 250,
+        steps: 600,
         batch: 4,
         zoom: 1.0,
         bandwidth: 1.0,
@@ -122,10 +122,11 @@ fn tiles_cut_no_instances() {
         sums.iter_mut().zip(cuts(&found[0].labels)).for_each(|(sum, cuts)| *sum += cuts);
         counts.push([found[0].instances.len(), found[1].instances.len(), cells.labels.instances()]);
     }
-    // Of some 200 cells; where clusters were joined instead of their pieces, every cell at a seam was cut.
-    let total = |which: usize| counts.iter().map(|c: &[usize; 3]| c[which]).sum::<usize>();
-    assert!(total(0).abs_diff(total(1)) <= 4 && total(0).abs_diff(total(2)) <= 20, "{counts:?}");
-    assert!(sums.iter().sum::<usize>() <= 20, "{sums:?}");
+    // Where clusters were joined instead of their pieces, every cell at a seam was cut. At once the network sees more cells than it was
+    // trained to tell apart, and splits some.
+    let best = |[tiled, whole, truth]: &[usize; 3]| tiled.abs_diff(*truth) <= 1.min(whole.abs_diff(*truth));
+    assert!(counts.iter().all(best), "{counts:?}");
+    assert!(sums.iter().sum::<usize>() <= 5, "{sums:?}");
 }
 
 #[test]

@@ -126,8 +126,8 @@ mod tests {
         let rows = |seen: std::ops::Range<usize>| -> Vec<u32> {
             (0..32 * 32).map(|i| u32::from(seen.contains(&(i / 32)))).collect()
         };
-        canvas.add(0, 0, 32, &rows(4..26), 1);
-        canvas.add(16, 0, 32, &rows(6..28), 1);
+        canvas.add(0, 0, 32, &rows(4..30), 1);
+        canvas.add(16, 0, 32, &rows(2..28), 1);
         let column: Vec<u32> = (0..48).map(|y| canvas.ids[y * 32]).collect();
         assert!(
             column[4..44].iter().all(|id| *id == 1) && column[..4].iter().chain(&column[44..]).all(|id| *id == 0),
