@@ -78,14 +78,14 @@ mod tests {{
 }
 
 fn has(own: &Steps, others: &Steps, leaves: &[Leaf]) -> bool {
-    leaves.iter().any(|leaf| own.uses(*leaf) || others.uses(*leaf))
+    own.uses_any(leaves) || others.uses_any(leaves)
 }
 
 /// The arguments of a function of the formula: name, type, and what it is called with.
 fn arguments(steps: &Steps, margin: &str) -> Vec<[String; 3]> {
     let argument = |name: &str, kind: &str, value: String| [name.to_owned(), kind.to_owned(), value];
     let mut all = vec![argument("u", "Tensor<2>", format!("log_sigmoid({margin}.clone())"))];
-    if has(steps, steps, &[Leaf::Missed, Leaf::LogMissed, Leaf::InverseMissed]) {
+    if steps.uses_any(&[Leaf::Missed, Leaf::LogMissed, Leaf::InverseMissed]) {
         all.push(argument("v", "Tensor<2>", format!("log_sigmoid({margin}.clone().neg())")));
     }
     if steps.uses(Leaf::Classes) {

@@ -9,11 +9,43 @@ pub(super) struct Python {
     pub module: &'static str,
     /// A number as an array.
     pub number: fn(f64) -> String,
+    /// The helper functions by name, in the order of their definition.
+    pub helpers: &'static [(&'static str, &'static str)],
+    /// The lines that compute the label's part of the loss, and those of all other classes.
+    pub own_lines: fn(&Steps) -> String,
+    pub other_lines: fn(&Steps) -> String,
+}
+
+/// The code of a loss.
+pub(super) struct Code {
+    /// Whether it needs the number of classes.
+    pub uses_classes: bool,
+    /// The lines that compute its parts.
+    pub lines: String,
+    /// The sum of its parts.
+    pub sum: &'static str,
+    /// What it calls.
+    pub functions: String,
 }
 
 impl Python {
+    /// The code of a loss; a part that is 0 is left out.
+    pub(super) fn code(&self, [own, others]: &[Steps; 2]) -> Code {
+        let mut functions = helpers(own, others, self.helpers);
+        functions += &self.function("_own", "The loss of the label's class.", own);
+        let (mut lines, mut sum) = ((self.own_lines)(own), "own");
+        if !others.is_zero() {
+            functions += "\n\n";
+            functions += &self.function("_other", "The loss of a class that is not the label.", others);
+            lines += &(self.other_lines)(others);
+            sum = "own + other";
+        }
+        let uses_classes = own.uses(Leaf::Classes) || others.uses(Leaf::Classes);
+        Code { uses_classes, lines, sum, functions }
+    }
+
     /// A function of the formula for one kind of class, from the logarithms that it needs to one number for each.
-    pub(super) fn function(&self, name: &str, doc: &str, steps: &Steps) -> String {
+    fn function(&self, name: &str, doc: &str, steps: &Steps) -> String {
         let mut lines = Vec::new();
         for (leaf, line) in [
             (Leaf::Probability, "y = _probability(u)"),
@@ -84,12 +116,11 @@ impl Python {
 
 /// What a function of the formula is given, by the names in the code.
 pub(super) fn arguments(steps: &Steps) -> Vec<&'static str> {
-    let uses = |leaves: &[Leaf]| leaves.iter().any(|leaf| steps.uses(*leaf));
     let mut names = vec!["u"];
-    if uses(&[Leaf::Missed, Leaf::LogMissed, Leaf::InverseMissed]) {
+    if steps.uses_any(&[Leaf::Missed, Leaf::LogMissed, Leaf::InverseMissed]) {
         names.push("v");
     }
-    if uses(&[Leaf::Classes]) {
+    if steps.uses(Leaf::Classes) {
         names.push("n");
     }
     names
@@ -106,7 +137,7 @@ fn step_name(at: usize) -> String {
 }
 
 /// The helper functions that the code calls, in the order of their definition.
-pub(super) fn helpers(own: &Steps, others: &Steps, all: &[(&str, &str)]) -> String {
+fn helpers(own: &Steps, others: &Steps, all: &[(&str, &str)]) -> String {
     let uses = |leaf: Leaf| own.uses(leaf) || others.uses(leaf);
     let needed = |name: &str| match name {
         "_power" => own.has_guard() || others.has_guard(),

@@ -1,22 +1,18 @@
 //! A Python file with an `nn.Module`.
 
-use super::python::{Python, arguments, helpers};
-use super::{LEAST_PROBABILITY, Leaf, Module, PYTHON, Steps, rows, single};
+use super::python::{Code, Python, arguments};
+use super::{LEAST_PROBABILITY, Module, PYTHON, Steps, rows, single};
 
 pub(super) fn source(module: &Module) -> String {
-    let [own, others] = module.steps();
-    let python = Python { module: "torch", number: |v| format!("u.new_tensor({v:?})") };
-    let needs_n = own.uses(Leaf::Classes) || others.uses(Leaf::Classes);
-    let n = if needs_n { "        n = logits.new_tensor(float(logits.shape[1]))\n" } else { "" };
-    let mut functions = helpers(&own, &others, HELPERS);
-    functions += &python.function("_own", "The loss of the label's class.", &own);
-    let (mut inside, mut result) = (own_lines(&own), "own".to_owned());
-    if !others.is_zero() {
-        functions += "\n\n";
-        functions += &python.function("_other", "The loss of a class that is not the label.", &others);
-        inside += &other_lines(&others);
-        result += " + other";
-    }
+    let python = Python {
+        module: "torch",
+        number: |v| format!("u.new_tensor({v:?})"),
+        helpers: HELPERS,
+        own_lines,
+        other_lines,
+    };
+    let Code { uses_classes, lines, sum, functions } = python.code(&module.steps());
+    let n = if uses_classes { "        n = logits.new_tensor(float(logits.shape[1]))\n" } else { "" };
     let example = &module.example;
     format!(
         r#"{head}
@@ -38,7 +34,7 @@ class {class}(nn.Module):
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         logits, label = _checked(logits, target)
-{n}{inside}        return ({result}).mean()
+{n}{lines}        return ({sum}).mean()
 
 
 {functions}

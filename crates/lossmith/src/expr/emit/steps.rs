@@ -60,6 +60,11 @@ impl Steps {
         self.shared.iter().chain([&self.result]).any(|tree| tree.uses(&|l| l == leaf))
     }
 
+    /// Whether any of these leaves occurs.
+    pub(super) fn uses_any(&self, leaves: &[Leaf]) -> bool {
+        leaves.iter().any(|leaf| self.uses(*leaf))
+    }
+
     /// Whether it depends on the prediction.
     pub(super) fn has_prediction(&self) -> bool {
         self.shared.iter().chain([&self.result]).any(|tree| tree.uses(&|l| l != Leaf::Classes))
